@@ -1,0 +1,1 @@
+"""AcSelect: which mislabeled region is clicked next (paper section 3.1)."""
