@@ -55,9 +55,7 @@ def check_clicks(clicks: Iterable[Click], shape: Sequence[int]) -> tuple[Click, 
     return checked
 
 
-def click_disks(
-    points: Sequence[tuple[float, float, bool]], shape: tuple[int, int], radius: float
-) -> np.ndarray:
+def click_disks(points: Sequence[tuple[float, float, bool]], shape: tuple[int, int], radius: float) -> np.ndarray:
     """Draws clicks as disks, positive and negative ones in a channel each.
 
     Args:

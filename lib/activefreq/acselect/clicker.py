@@ -69,8 +69,7 @@ def standard_click(prediction: np.ndarray, target: np.ndarray, clicked: np.ndarr
     prediction, target, clicked = (np.asarray(array, bool) for array in (prediction, target, clicked))
     if not prediction.shape == target.shape == clicked.shape:
         raise InputError(
-            "prediction, target and clicked differ in shape: "
-            f"{prediction.shape}, {target.shape}, {clicked.shape}"
+            f"prediction, target and clicked differ in shape: {prediction.shape}, {target.shape}, {clicked.shape}"
         )
     missed = interior_point(target & ~prediction, clicked)
     excess = interior_point(prediction & ~target, clicked)

@@ -146,9 +146,7 @@ class AcSelectConfig(ScoreConfig):
         if self.connectivity not in (4, 8):
             raise InputError(f"AcSelect connectivity must be 4 or 8, not {self.connectivity!r}")
         if self.placement not in PLACEMENTS:
-            raise InputError(
-                f"AcSelect placement must be one of {', '.join(PLACEMENTS)}, not {self.placement!r}"
-            )
+            raise InputError(f"AcSelect placement must be one of {', '.join(PLACEMENTS)}, not {self.placement!r}")
 
 
 class AcSelectPolicy(RegionPolicy):

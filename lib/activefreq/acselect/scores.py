@@ -70,9 +70,7 @@ class ScoreConfig:
             raise InputError(f"AcSelect size must be one of {', '.join(SIZE_TERMS)}, not {self.size!r}")
 
 
-def measure_regions(
-    probability: np.ndarray, regions: Regions, *, entropy: np.ndarray | None = None
-) -> RegionScores:
+def measure_regions(probability: np.ndarray, regions: Regions, *, entropy: np.ndarray | None = None) -> RegionScores:
     """Measures all regions of an image, in time linear in its pixels.
 
     Args:

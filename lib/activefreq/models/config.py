@@ -1,0 +1,48 @@
+"""What a checkpoint says beside its weights: the shape of its network, and how a session uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from activefreq.models.backbones import BackboneConfig
+from activefreq.models.refiner import RefinerConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that shapes the network.
+
+    Attributes:
+        backbone: The coarse network by name and options.
+        refiner: The refine layer.
+        input_size: Side in pixels of the square to which a target crop is resized.
+        refine_size: Side in pixels of the square to which a focus crop is resized.
+        disk_radius: Radius of a click's disk, in pixels of these squares.
+    """
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    input_size: int = 256
+    refine_size: int = 256
+    disk_radius: float = 5.0
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How crops are taken and merged.
+
+    Attributes:
+        target_expansion: Growth of the object's box for the coarse pass.
+        target_minimum: Least side of a target crop in pixels of the image.
+        focus_expansion: Growth of the changed component's box for the refine pass.
+        focus_share: Half the side of the least focus window, as a share of the object's longer side.
+        refine: False leaves the refine pass out.
+        local_after: From this many clicks on, pixels outside the focus box keep their probability.
+    """
+
+    target_expansion: float = 1.4
+    target_minimum: float = 64.0
+    focus_expansion: float = 1.4
+    focus_share: float = 0.2
+    refine: bool = True
+    local_after: int = 10

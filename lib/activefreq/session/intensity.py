@@ -1,0 +1,56 @@
+"""From what people have in their files to what a network is shown: RGB in [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from activefreq.errors import InputError
+
+PERCENTILES = (1.0, 99.0)
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest image that is accepted: eight thousand squared."""
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """Brings an image to float32 RGB in [0, 1].
+
+    Colour images of 8 bit, and of floats within [0, 1], keep their values. Everything else, gray images of
+    8 bit among it, is stretched from its 1st to its 99th percentile: MR has no scale, and many exports are dark.
+    A colour image with three equal channels is a gray one.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3); bool, integer or float.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+
+    Raises:
+        InputError: For another shape or dtype, an empty or too large image, NaN or infinity.
+    """
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise InputError(f"an image must have the shape (H, W), (H, W, 1) or (H, W, 3), not {np.shape(image)}")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise InputError(f"the image is empty: its shape is {np.shape(image)}")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise InputError(f"the image of {array.shape[0]} x {array.shape[1]} pixels is larger than {MAX_PIXELS} pixels")
+    if array.dtype.kind not in "buif":
+        raise InputError(f"an image must hold numbers, not {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError("the image holds NaN or infinity")
+    if array.ndim == 3 and (array == array[..., :1]).all():
+        array = array[..., 0]
+    if array.ndim == 3 and array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255.0)
+    values = array.astype(np.float32)
+    if not (array.ndim == 3 and array.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1):
+        low, high = np.percentile(values, PERCENTILES)
+        if not high > low:
+            low, high = values.min(), values.max()
+        span = np.float32(high - low) if high > low else np.float32(1.0)
+        values = np.clip((values - np.float32(low)) / span, 0.0, 1.0)
+    if values.ndim == 2:
+        values = np.repeat(values[..., None], 3, axis=2)
+    return np.ascontiguousarray(values, np.float32)

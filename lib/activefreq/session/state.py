@@ -1,0 +1,70 @@
+"""What a session knows after its clicks so far. States never change: undo is going back to an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from activefreq.clicks import Click
+from activefreq.errors import InputError
+from activefreq.session.intensity import to_rgb
+
+THRESHOLD = 0.5
+"""Foreground is where the probability is above this."""
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Forbids writing to an array that is shared, and returns it."""
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """An image as the session works on it: (H, W, 3) float32 RGB in [0, 1], read-only."""
+
+    rgb: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+def prepare_image(image: np.ndarray) -> PreparedImage:
+    """Checks and normalizes an image, see `intensity.to_rgb`. Raises `InputError`."""
+    return PreparedImage(read_only(to_rgb(image)))
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """Clicks and what came of them.
+
+    Attributes:
+        clicks: In the order in which they were given.
+        probability: (H, W) float32 in [0, 1], read-only.
+        progressive: True if the session began from a given mask: then a click changes only the component under it.
+    """
+
+    clicks: tuple[Click, ...]
+    probability: np.ndarray
+    progressive: bool
+
+    @staticmethod
+    def start(shape: tuple[int, int], previous_mask: np.ndarray | None = None) -> SessionState:
+        """The state before the first click. Raises `InputError` if the mask is not (H, W) of the image."""
+        if previous_mask is None:
+            return SessionState((), read_only(np.zeros(shape, np.float32)), progressive=False)
+        mask = np.asarray(previous_mask)
+        if mask.ndim == 3 and mask.shape[2] == 1:
+            mask = mask[..., 0]
+        if mask.shape != tuple(shape):
+            raise InputError(f"the mask has the shape {np.shape(previous_mask)}, but the image has {tuple(shape)}")
+        if mask.dtype.kind not in "bui" and not np.isin(mask, (0, 1)).all():
+            raise InputError("a mask holds 0 and 1 (or labels, where every non-zero one is the object)")
+        return SessionState((), read_only((mask != 0).astype(np.float32)), progressive=bool(mask.any()))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool."""
+        return self.probability > THRESHOLD
