@@ -15,9 +15,7 @@ from pydicom.uid import UID
 from activefreq.errors import InputError
 from activefreq.files.dicom import SINGLE_IMAGE_SLICES, dicom_series, write_dicom
 
-OBLIQUE = tuple(
-    float(c) for c in np.array(sitk.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.2).GetMatrix()).round(12)
-)
+OBLIQUE = tuple(float(c) for c in np.array(sitk.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.2).GetMatrix()).round(12))
 
 
 def volume(array: np.ndarray, *, direction=OBLIQUE, spacing=(0.7, 1.1, 3.5), origin=(-12.5, 40.25, 7.0)):
@@ -97,9 +95,7 @@ def test_the_slice_of_a_volume_of_one_slice_stays_in_its_place(tmp_path):
     back = read_back(tmp_path)
     assert back.GetDepth() == SINGLE_IMAGE_SLICES
     middle = SINGLE_IMAGE_SLICES // 2
-    np.testing.assert_allclose(
-        back.TransformIndexToPhysicalPoint((0, 0, middle)), image.GetOrigin(), atol=1e-6
-    )
+    np.testing.assert_allclose(back.TransformIndexToPhysicalPoint((0, 0, middle)), image.GetOrigin(), atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the name that the library's own documentation uses
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -27,7 +27,7 @@ from activefreq.errors import InputError
 SINGLE_IMAGE_SLICES = 3
 
 _NAME_BYTES = 64  # the longest value of LO and PN (DICOM PS3.5, 6.2: characters; some readers count bytes)
-_NAME_FORBIDDEN = str.maketrans({character: "_" for character in "\\^="})
+_NAME_FORBIDDEN = str.maketrans(dict.fromkeys("\\^=", "_"))
 _PREAMBLE = b"\0" * 128
 _DISPLAY_PERCENTILES = (0.5, 99.5)
 
@@ -217,9 +217,7 @@ def _slice(shared: Dataset, volume: sitk.Image, pixels: np.ndarray, k: int, dige
     dataset.update(shared)
     dataset.SOPInstanceUID = _uid(digest, f"slice {k}")
     dataset.InstanceNumber = k + 1
-    dataset.ImagePositionPatient = [
-        format_number_as_ds(c) for c in volume.TransformIndexToPhysicalPoint((0, 0, k))
-    ]
+    dataset.ImagePositionPatient = [format_number_as_ds(c) for c in volume.TransformIndexToPhysicalPoint((0, 0, k))]
     encoded = pixels[k].astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
     dataset.PixelData = encoded + b"\0" * (len(encoded) % 2)
     dataset["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
