@@ -12,14 +12,15 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a path to write to; renames what was written there to `path` when the block ends without an error.
+    """Yields a path to write to; what was written becomes `path` when the block ends without an error.
 
-    The temporary file has the name of the target and lies in a hidden folder beside it: writers choose their format
-    by the extension, a rename needs one file system, and whoever watches or lists the target's folder (MONAI Label's
-    datastore does) never sees a half-written file. A reader finds the old file or the new one, also after a crash.
+    The temporary file has the name of the target and lies in a hidden folder beside it: writers choose their
+    format by the extension, a rename needs one file system, and whoever watches or lists the target's folder
+    (MONAI Label's datastore does) never sees a half-written file. A reader finds the old file or the new one,
+    also after a crash.
 
-    Formats of two files (.mhd with .raw) are served too: every file found beside the temporary one is renamed first,
-    the target itself last.
+    Formats of two files (.mhd with .raw) are served too: every file found beside the temporary one is renamed
+    first, the target itself last.
 
     Args:
         path: The target; its folder must exist, the file itself need not.
@@ -35,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         companions = sorted(part for part in folder.iterdir() if part != temporary)
         for part in (*companions, temporary):
             _flush(part)
-            os.replace(part, target.parent / part.name)
+            part.replace(target.parent / part.name)
         _flush(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""Lists of sample names: which samples to take, which to leave out."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from activefreq.errors import InputError
+
+
+def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> frozenset[str]:
+    """Reads a list of names.
+
+    A .csv file has a header line; the names are in `column`, by default the first one. Any other file
+    (".names", ".txt") has a name a line; empty lines and what follows a "#" do not count.
+
+    Raises:
+        InputError: The file is missing, holds no names, is not text, or has no such column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text file") from error
+    if path.suffix.lower() == ".csv":
+        names = _csv_column(path, lines, column)
+    elif column is not None:
+        raise InputError(f"{path}: only a .csv file has columns")
+    else:
+        names = [line.partition("#")[0].strip() for line in lines]
+    found = frozenset(name for name in names if name)
+    if not found:
+        raise InputError(f"{path}: holds no names")
+    return found
+
+
+def _csv_column(path: Path, lines: list[str], column: str | None) -> list[str]:
+    rows = csv.DictReader(lines)
+    columns = rows.fieldnames or ()
+    if column is None:
+        column = next(iter(columns), None)
+    if column is None or column not in columns:
+        raise InputError(f"{path}: has no column {column!r}, only {', '.join(columns) or 'nothing'}")
+    return [(row[column] or "").strip() for row in rows]

@@ -1,0 +1,180 @@
+"""Which image file belongs to which label file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from activefreq.errors import InputError
+from activefreq.files.raster import RASTER_SUFFIXES
+from activefreq.files.volumes import VOLUME_SUFFIXES
+
+LABEL_SUFFIXES = ("_segmentation",)
+"""What a label's stem may have on top of its image's: ISIC's "ISIC_0000000_segmentation.png"."""
+
+STUDIES_LABELS = Path("labels") / "final"
+"""Where MONAI Label keeps the labels that people submitted, inside its studies folder."""
+
+_DATASTORE_FILE = "datastore_v2.json"
+_SUFFIXES = (*VOLUME_SUFFIXES, *sorted(RASTER_SUFFIXES))
+_DICOM_MAGIC = (128, b"DICM")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label map.
+
+    Attributes:
+        name: Stem of the image file; unique in a data set.
+        image: File, or folder with a DICOM series.
+        label: File, or folder with a DICOM series.
+    """
+
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def find_pairs(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    *,
+    label_suffixes: Sequence[str] = LABEL_SUFFIXES,
+) -> tuple[list[Pair], list[Problem]]:
+    """Pairs images and labels of the same stem, in any mixture of formats and case of their extensions.
+
+    Three layouts are known:
+    - two folders of files; a subfolder with DICOM files counts as one volume named like the subfolder;
+    - one image (file, or folder with a DICOM series) and one label file, whatever their names;
+    - a MONAI Label studies folder: `labels` is None or STUDIES/labels/final. Images without a label are
+      normal there.
+
+    Args:
+        images: Folder or file.
+        labels: Folder or file; None for a studies folder.
+        label_suffixes: What a label's stem may have on top of the image's.
+
+    Returns:
+        The pairs, ordered by name, and the files that have no partner or more than one.
+
+    Raises:
+        InputError: A path does not exist, or there is no pair at all; the message says what was found.
+    """
+    images = Path(images)
+    labels = images / STUDIES_LABELS if labels is None else Path(labels)
+    if not images.exists():
+        raise InputError(f"{images}: no such file or folder")
+    if not labels.exists():
+        raise InputError(f"{labels}: no such file or folder")
+    if labels.is_file():
+        return [Pair(_stem(images) if images.is_file() else images.name, images, labels)], []
+    if images.is_file():
+        raise InputError(f"{images} is a file, but {labels} is a folder")
+
+    is_studies = labels.parent == images / STUDIES_LABELS.parent
+    index = _read_datastore(images, labels.name) if is_studies else {}
+    image_files = _by_stem(images)
+    label_files = _by_stem(labels)
+    pairs, problems = [], []
+    partnered = set()
+    for name, candidates in sorted(image_files.items()):
+        stem = next((name + end for end in ("", *label_suffixes) if name + end in label_files), None)
+        if stem is None:
+            if not is_studies:
+                problems.append(Problem(name, f"the image {candidates[0].name} has no label"))
+            continue
+        partnered.add(stem)
+        image_extension, label_extension = index.get(name, (None, None))
+        image = _choose(candidates, name, image_extension)
+        label = _choose(label_files[stem], stem, label_extension)
+        if image is None:
+            problems.append(Problem(name, f"several images have this name: {_names(candidates)}"))
+        elif label is None:
+            problems.append(Problem(name, f"several labels have this name: {_names(label_files[stem])}"))
+        else:
+            pairs.append(Pair(name, image, label))
+    for stem in sorted(label_files.keys() - partnered):
+        problems.append(Problem(stem, f"the label {label_files[stem][0].name} has no image"))
+    if not pairs:
+        raise InputError(
+            f"no image in {images} has a label in {labels}: "
+            f"found {_describe(images, image_files, 'images')} and {_describe(labels, label_files, 'labels')}"
+        )
+    return pairs, problems
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if _holds_dicom(path):
+                found.setdefault(path.name, []).append(path)
+        elif path.name.lower().endswith(_SUFFIXES):
+            found.setdefault(_stem(path), []).append(path)
+    return found
+
+
+def _stem(path: Path) -> str:
+    """The name without its extension: "a.nii.gz" and "A.B.PNG" give "a" and "A.B"."""
+    suffix = next((end for end in _SUFFIXES if path.name.lower().endswith(end)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def _holds_dicom(folder: Path) -> bool:
+    offset, magic = _DICOM_MAGIC
+    first = next((path for path in sorted(folder.iterdir()) if path.is_file()), None)
+    if first is None:
+        return False
+    with first.open("rb") as file:
+        return file.read(offset + len(magic))[offset:] == magic
+
+
+def _choose(candidates: Sequence[Path], stem: str, extension: str | None) -> Path | None:
+    """The only candidate, or the one with the extension that the datastore's index names."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((path for path in candidates if path.name == f"{stem}{extension}"), None)
+
+
+def _read_datastore(studies: Path, tag: str) -> Mapping[str, tuple[str, str]]:
+    """Extensions of image and label by image id, from MONAI Label's index where there is one."""
+    path = studies / _DATASTORE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
+        return {
+            name: (entry["image"]["ext"], entry["labels"][tag]["ext"])
+            for name, entry in objects.items()
+            if tag in entry.get("labels", {})
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is no index of a MONAI Label datastore ({error!r})") from error
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return ", ".join(path.name for path in paths)
+
+
+def _describe(folder: Path, found: Mapping[str, Sequence[Path]], what: str) -> str:
+    files = [path for candidates in found.values() for path in candidates]
+    if files:
+        return f"{len(files)} {what} such as {files[0].name}"
+    others = sorted(path.name for path in folder.iterdir())
+    return f"no {what}" + (f" among {len(others)} files and folders such as {others[0]}" if others else "")

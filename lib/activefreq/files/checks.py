@@ -1,0 +1,54 @@
+"""What every reader asks of a file and of its values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from activefreq.errors import InputError
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """Returns the path; raises `InputError` unless it is a file with something in it."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    return path
+
+
+def finite(path: Path, array: np.ndarray) -> np.ndarray:
+    """Returns the array; raises `InputError` if it has no values, or one that is NaN or infinite."""
+    if array.size == 0:
+        raise InputError(f"{path}: holds no pixels (its shape is {array.shape})")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{path}: holds NaN or infinite values")
+    return array
+
+
+def grey_labels(path: Path, labels: np.ndarray) -> np.ndarray:
+    """Returns one channel of labels stored as RGB (..., 3); raises `InputError` if its channels differ."""
+    if not (labels[..., :1] == labels).all():
+        raise InputError(f"{path}: is no label map, it is a colour picture")
+    return labels[..., 0]
+
+
+def integer_labels(path: Path, labels: np.ndarray) -> np.ndarray:
+    """Returns labels as integers; raises `InputError` if there are fractions among them."""
+    if labels.dtype.kind in "ui":
+        return labels
+    rounded = np.rint(labels)
+    if not np.array_equal(rounded, labels):
+        example = float(labels[rounded != labels].flat[0])
+        raise InputError(f"{path}: is no label map, it holds fractions such as {example:g}")
+    return rounded.astype(np.int64)
+
+
+def last_line(error: Exception) -> str:
+    """Returns the last line of an error's message: ITK gives the reason there, after places in its source."""
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,291 @@
+"""Volumes with their geometry: reading, resampling of labels, writing of masks.
+
+Arrays are (K, J, I), that is (slice, row, column) of the file's own index order, whatever the anatomical
+orientation: what 3D Slicer and OHIF call IJK. Geometry is ITK's (LPS, mm).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+
+from activefreq.errors import InputError
+from activefreq.files.atomic import atomic_write
+from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
+
+Result = TypeVar("Result")
+
+MAX_VOXELS = 1_000_000_000
+"""Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
+
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
+_FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of a volume in the patient's space (LPS).
+
+    Attributes:
+        shape: (K, J, I) voxels.
+        spacing: (i, j, k) in mm.
+        origin: Centre of voxel (0, 0, 0) in mm.
+        direction: 3 x 3 direction cosines, row by row; column n is the direction of axis n of (i, j, k).
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = _IDENTITY
+
+    def points(self, ijk: np.ndarray) -> np.ndarray:
+        """Maps voxel indices (n, 3), ordered (i, j, k), to points (n, 3) in mm."""
+        matrix = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing)
+        return np.asarray(ijk, float) @ matrix.T + np.asarray(self.origin)
+
+    def matches(self, other: Geometry) -> bool:
+        """True if both have the same voxels: equal shapes, corners at most a quarter of a voxel apart."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(list(itertools.product(*((0, size - 1) for size in reversed(self.shape)))))
+        distance = np.linalg.norm(self.points(corners) - other.points(corners), axis=1).max()
+        return bool(distance <= 0.25 * min(self.spacing))
+
+    def apply_to(self, image: sitk.Image) -> sitk.Image:
+        """Gives spacing, origin and direction to a 3D SimpleITK image, and returns it."""
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their geometry.
+
+    Attributes:
+        array: (K, J, I), or (K, J, I, 3) for colour, in the dtype of the file.
+        geometry: The grid of the voxels.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.array.shape[:3] != self.geometry.shape:
+            raise InputError(f"voxels of shape {self.array.shape} do not fit a grid of shape {self.geometry.shape}")
+
+
+def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Reads a volume: NIfTI, NRRD, MetaImage, a DICOM file or folder of a series, or a picture as one slice.
+
+    DICOM's rescaling is applied, MONOCHROME1 is inverted, an alpha channel is dropped. A 2D image becomes a
+    volume of one slice. The geometry of a picture is what ITK gives it (a 72 dpi JPEG has 0.3528 mm pixels).
+
+    Args:
+        path: File or folder.
+        series: SeriesInstanceUID, where a folder holds several series.
+        max_voxels: Larger volumes are refused by their header, before they take memory.
+
+    Raises:
+        InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, or
+            holds NaN or infinite values; the folder holds no DICOM series, or several and none is named.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_files(path, series_files(path, series), max_voxels)
+    existing_file(path)
+    if is_raster(path):
+        array = read_raster(path, max_pixels=max_voxels)[None]
+        return Volume(array, _raster_geometry(path, array.shape[1], array.shape[2]))
+    return _read_files(path, [str(path)], max_voxels)
+
+
+def read_label_volume(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Reads a label map (K, J, I) of integers; raises `InputError` as `read_volume`, or if it is none."""
+    path = Path(path)
+    if path.is_file() and is_raster(path):
+        labels = read_raster_labels(path, max_pixels=max_voxels)[None]
+        return Volume(labels, _raster_geometry(path, labels.shape[1], labels.shape[2]))
+    volume = read_volume(path, max_voxels=max_voxels)
+    labels = volume.array if volume.array.ndim == 3 else grey_labels(path, volume.array)
+    return Volume(integer_labels(path, labels), volume.geometry)
+
+
+def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS) -> Geometry:
+    """Reads the grid of a volume without its voxels (for a DICOM folder: with them); raises `InputError`."""
+    path = Path(path)
+    if path.is_dir():
+        return read_volume(path, max_voxels=max_voxels).geometry
+    existing_file(path)
+    if is_raster(path):
+        return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
+    return _header_geometry(path, _read_header(path, str(path), 1, max_voxels))
+
+
+def series_files(folder: str | os.PathLike[str], series: str | None = None) -> list[str]:
+    """Lists the files of a DICOM series in a folder, ordered by their position along the slice normal.
+
+    Raises:
+        InputError: There is no series, or not the named one, or several and none is named.
+    """
+    folder = Path(folder)
+    found = _quietly(sitk.ImageSeriesReader.GetGDCMSeriesIDs, str(folder))
+    if not found:
+        raise InputError(f"{folder}: the folder holds no DICOM series")
+    if series is None and len(found) > 1:
+        raise InputError(f"{folder}: holds {len(found)} DICOM series, name one of {', '.join(found)}")
+    if series is not None and series not in found:
+        raise InputError(f"{folder}: holds no DICOM series {series}, only {', '.join(found)}")
+    return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
+
+
+def resample_labels(labels: Volume, onto: Geometry) -> Volume:
+    """Brings labels onto the grid of an image by nearest neighbour; outside of their own grid they are 0.
+
+    Labels already on that grid come back as they are.
+
+    Raises:
+        InputError: There are labels, but all of them lie outside the image.
+    """
+    if labels.geometry.matches(onto):
+        return Volume(labels.array, onto)
+    reference = onto.apply_to(sitk.Image([*reversed(onto.shape)], sitk.sitkUInt8))
+    source = labels.geometry.apply_to(sitk.GetImageFromArray(labels.array))
+    moved = sitk.Resample(source, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+    array = sitk.GetArrayFromImage(moved)
+    if labels.array.any() and not array.any():
+        raise InputError("the labels lie outside the image: their geometries do not meet")
+    return Volume(array, onto)
+
+
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume | Geometry) -> None:
+    """Writes a mask or label map on the grid of an image, atomically.
+
+    The extension gives the format: any that SimpleITK writes (nrrd, nii, nii.gz, mha, mhd, tif, ...); those
+    of plain pictures (png, jpg, bmp) take one slice.
+
+    Args:
+        path: The target.
+        mask: (K, J, I) bool or unsigned integers up to 65535, or (H, W) where the image has one slice. True
+            becomes 1.
+        like: The image, or its geometry.
+
+    Raises:
+        InputError: The shape does not fit the image, the dtype does not fit a label map, or no format fits
+            the extension.
+    """
+    path = Path(path)
+    geometry = like.geometry if isinstance(like, Volume) else like
+    array = np.asarray(mask)
+    if array.ndim == 2:
+        array = array[None]
+    if array.shape != geometry.shape:
+        raise InputError(f"a mask of shape {np.shape(mask)} does not fit the image of shape {geometry.shape}")
+    if array.dtype not in (np.bool_, np.uint8, np.uint16):
+        raise InputError(f"a mask must be bool, uint8 or uint16, not {array.dtype}")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    image = geometry.apply_to(sitk.GetImageFromArray(array))
+    if path.suffix.lower() in _FLAT_SUFFIXES:
+        if len(array) != 1:
+            raise InputError(f"{path}: this format takes one slice, but the mask has {len(array)}")
+        image = sitk.GetImageFromArray(array[0])
+    with atomic_write(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
+
+
+def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
+    header = _read_header(path, files[0], len(files), max_voxels)
+    try:
+        image = _quietly(sitk.ReadImage, list(files) if len(files) > 1 else files[0])
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
+    array = finite(path, sitk.GetArrayFromImage(image))
+    channels = image.GetNumberOfComponentsPerPixel()
+    if channels > 1:
+        array = array[..., :3]
+    if image.GetDimension() == 2:
+        array = array[None]
+    if len(files) == 1:
+        return Volume(array, _header_geometry(path, header))
+    slices, rows, columns = array.shape[:3]
+    geometry = Geometry((slices, rows, columns), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return Volume(array, geometry)
+
+
+def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        _quietly(reader.ReadImageInformation)
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
+    size = reader.GetSize()
+    if len(size) > 3:
+        raise InputError(f"{path}: has {len(size)} dimensions ({' x '.join(map(str, size))}), but 3 are needed")
+    voxels = files * int(np.prod(size, dtype=np.int64))
+    if voxels > max_voxels:
+        raise InputError(f"{path}: its {voxels} voxels are more than the limit of {max_voxels}")
+    if voxels == 0:
+        raise InputError(f"{path}: holds no voxels")
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise InputError(f"{path}: holds complex numbers")
+    if reader.GetNumberOfComponents() not in (1, 3, 4):
+        values = reader.GetNumberOfComponents()
+        raise InputError(f"{path}: has {values} values a voxel, but 1 (grey) or 3 (colour) are needed")
+    return reader
+
+
+def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
+    size = reader.GetSize()
+    if len(size) == 3:
+        return Geometry((size[2], size[1], size[0]), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _nifti_geometry((1, size[1], size[0]), nibabel.nifti1.load(path).affine)
+    flat = reader.GetDirection()
+    direction = (flat[0], flat[1], 0.0, flat[2], flat[3], 0.0, 0.0, 0.0, 1.0)
+    return Geometry((1, size[1], size[0]), (*reader.GetSpacing(), 1.0), (*reader.GetOrigin(), 0.0), direction)
+
+
+def _nifti_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
+    """Geometry in LPS of a NIfTI affine (4, 4), which is in RAS."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    return Geometry(shape, tuple(spacing), tuple(lps[:3, 3]), tuple((lps[:3, :3] / spacing).ravel()))
+
+
+def _raster_geometry(path: Path, height: int, width: int) -> Geometry:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        # Pictures that ITK cannot read (1 bit BMP) have no geometry for its users either.
+        return Geometry((1, height, width))
+    column, row = reader.GetSpacing()[:2]
+    return Geometry((1, height, width), (column, row, 1.0))
+
+
+def _quietly(function: Callable[..., Result], *arguments: object) -> Result:
+    """Calls SimpleITK without its warnings on stderr; the caller raises errors for what matters in them."""
+    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        return function(*arguments)
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)

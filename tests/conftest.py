@@ -1,0 +1,72 @@
+"""Small data sets on disk, in the layouts that the project reads. The pictures come from `synthetic.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from synthetic import grey_ring, oblique_volume, rgb_blob, write_picture, write_volume
+
+from activefreq.files.volumes import read_geometry, write_mask
+
+
+class Folders(NamedTuple):
+    """A data set: the folder of its images and the folder of its labels."""
+
+    images: Path
+    labels: Path
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Two empty folders."""
+    made = Folders(tmp_path / "images", tmp_path / "labels")
+    for folder in made:
+        folder.mkdir()
+    return made
+
+
+@pytest.fixture
+def lesion_folders(folders: Folders) -> Folders:
+    """Six RGB images like ISIC's: ISIC_0000001.jpg (48 x 64) and ISIC_0000001_segmentation.png."""
+    for number in range(1, 7):
+        image, mask = rgb_blob(number)
+        write_picture(folders.images / f"ISIC_{number:07d}.jpg", image)
+        write_picture(folders.labels / f"ISIC_{number:07d}_segmentation.png", mask)
+    return folders
+
+
+@pytest.fixture
+def ring_folders(folders: Folders) -> Folders:
+    """Six grey images like Sunnybrook's, of three patients: SC-N-01-IM-0001-0020.png, 64 x 64, thin rings."""
+    for number in range(6):
+        image, mask = grey_ring(number)
+        name = f"SC-N-{number // 2 + 1:02d}-IM-0001-{20 * (number % 2 + 1):04d}.png"
+        write_picture(folders.images / name, image)
+        write_picture(folders.labels / name, mask)
+    return folders
+
+
+@pytest.fixture
+def volume_folders(folders: Folders) -> Folders:
+    """Three volumes (6, 24, 20) on an oblique grid with labels 1 and 2: scan_001.nii.gz in both folders."""
+    for number in range(1, 4):
+        volume, labels = oblique_volume(number)
+        write_volume(folders.images / f"scan_{number:03d}.nii.gz", volume.array, volume.geometry)
+        write_volume(folders.labels / f"scan_{number:03d}.nii.gz", labels, volume.geometry)
+    return folders
+
+
+@pytest.fixture
+def studies_folder(tmp_path: Path) -> Path:
+    """A MONAI Label studies folder: four jpg images, of which three have a label in labels/final (.nii.gz)."""
+    studies = tmp_path / "studies"
+    (studies / "labels" / "final").mkdir(parents=True)
+    for number in range(1, 5):
+        image, mask = rgb_blob(number)
+        write_picture(studies / f"lesion_{number}.jpg", image)
+        if number < 4:
+            label = studies / "labels" / "final" / f"lesion_{number}.nii.gz"
+            write_mask(label, mask, like=read_geometry(studies / f"lesion_{number}.jpg"))
+    return studies
