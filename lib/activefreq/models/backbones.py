@@ -17,7 +17,7 @@ class BackboneConfig:
     """A backbone's name in `BACKBONES` and the options that differ from that name's own."""
 
     name: str = "freqformer"
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _freqformer(base: FreqFormerConfig) -> Callable[..., nn.Module]:

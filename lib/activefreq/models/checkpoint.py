@@ -9,7 +9,6 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ class Checkpoint:
 
     model: InteractiveModel
     session: SessionConfig = field(default_factory=SessionConfig)
-    info: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve_checkpoint(path_or_name: str | Path) -> Path:

@@ -2,8 +2,8 @@
 
 Source: the paper's section 3.2 and Table 1. Where it is silent, the reading here is the one whose parameters
 and multiply-accumulates fit its Table 3: the four heads are fused at 1/16 by a 3x3 convolution, and the four
-Freq layers work at 1/16, 1/8, 1/4 and 1/2. Each step up adds the encoder's map of that resolution, as U-Net does, because a fusion at 1/16
-alone would throw the encoder's fine maps away.
+Freq layers work at 1/16, 1/8, 1/4 and 1/2. Each step up adds the encoder's map of that resolution, as U-Net
+does, because a fusion at 1/16 alone would throw the encoder's fine maps away.
 """
 
 from __future__ import annotations

@@ -1,0 +1,142 @@
+"""Random views of a training image: which window is seen, turned, mirrored and lit how.
+
+Source: the paper's section 4.1 (resizing by 0.75 to 1.25, flips, rotation, brightness, crops). A window is
+centred anywhere around its object, not run to one edge, and no object is dropped for being small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from activefreq.session.boxes import bounding_box
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Ranges of the random views.
+
+    Attributes:
+        whole_share: Share of views of the whole image, as at the first click; the others are windows around the object,
+            as a session's later target crops are.
+        scale: Size of the whole view's window relative to the image.
+        window: Size of the other windows relative to the object's box (1.4 in a session).
+        window_minimum: Least side of these windows in pixels.
+        rotation: Largest angle in degrees, either way.
+        flip: Mirror left-right and up-down, half the time each, and turn by multiples of 90 degrees.
+        brightness, contrast, saturation: Largest relative change.
+    """
+
+    whole_share: float = 0.5
+    scale: tuple[float, float] = (0.75, 1.25)
+    window: tuple[float, float] = (1.15, 2.2)
+    window_minimum: float = 48.0
+    rotation: float = 30.0
+    flip: bool = True
+    brightness: float = 0.25
+    contrast: float = 0.25
+    saturation: float = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A training view: image (3, S, S) float32 in [0, 1], target (1, S, S) float32 of zeros and ones."""
+
+    image: torch.Tensor
+    target: torch.Tensor
+    whole: bool
+
+
+def random_view(
+    rgb: np.ndarray,
+    target: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    config: AugmentationConfig = AugmentationConfig(),
+) -> View:
+    """A random view in which some of the object is seen.
+
+    Args:
+        rgb: (H, W, 3) float32 in [0, 1], see `session.intensity.to_rgb`.
+        target: (H, W) bool with at least one True.
+        size: Side of the view in pixels.
+    """
+    whole = bool(rng.random() < config.whole_share)
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+    mask = torch.from_numpy(target.astype(np.float32))[None]
+    for _ in range(4):
+        grid = _grid(target, size, rng, config, whole=whole)
+        seen = (_sample(mask, grid) > 0.5).float()
+        if seen.any():
+            return View(_relight(_sample(pixels, grid), rng, config), seen, whole)
+    box = bounding_box(target)
+    if box is None:
+        raise ValueError("the target is empty")
+    # A very small object can fall between the samples of a wide view: look closely.
+    window = np.array([max(box.height, box.width) * 2.0] * 2)
+    centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
+    grid = _affine(centre, window, np.eye(2), target.shape, size)
+    return View(_sample(pixels, grid), (_sample(mask, grid) > 0.5).float(), whole=False)
+
+
+def _grid(
+    target: np.ndarray, size: int, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
+) -> torch.Tensor:
+    shape = np.array(target.shape, float)
+    if whole:
+        window = shape * rng.uniform(*config.scale)
+        centre = shape / 2 + rng.uniform(-0.5, 0.5, 2) * np.abs(shape - window)
+    else:
+        box = bounding_box(target)
+        if box is None:
+            raise ValueError("the target is empty")
+        sides = np.array([box.height, box.width], float)
+        window = np.maximum(sides * rng.uniform(*config.window, 2), config.window_minimum)
+        room = np.maximum(window - sides, 0.0)
+        centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
+        centre = centre + rng.uniform(-0.4, 0.4, 2) * room
+    angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
+    if config.flip:
+        angle += np.pi / 2 * rng.integers(4)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if config.flip:
+        turn = turn @ np.diag(rng.choice([-1.0, 1.0], 2))
+    return _affine(centre, window, turn, target.shape, size)
+
+
+def _affine(
+    centre: np.ndarray, window: np.ndarray, turn: np.ndarray, shape: tuple[int, ...], size: int
+) -> torch.Tensor:
+    """The sampling grid (1, size, size, 2) of a window (h, w) in pixels about `centre` (y, x), turned about it."""
+    # From the view's normalized (y, x) in [-1, 1] to the image's.
+    half = np.array([shape[0] / 2, shape[1] / 2])
+    matrix = (turn @ np.diag(window / 2)) / half[:, None]
+    offset = centre / half - 1.0
+    # affine_grid wants rows and columns in the order (x, y).
+    theta = np.array([[matrix[1, 1], matrix[1, 0], offset[1]], [matrix[0, 1], matrix[0, 0], offset[0]]], np.float32)
+    return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, size, size], align_corners=False)
+
+
+def _sample(pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """(C, H, W) read at the grid: (C, S, S); averaged first where the grid is coarser than the pixels."""
+    step = (grid[0, 1, 0] - grid[0, 0, 0]).abs() + (grid[0, 0, 1] - grid[0, 0, 0]).abs()
+    height, width = pixels.shape[1:]
+    # Pixels of the image per pixel of the view, in x and y.
+    stride = max(float(step[0]) * width / 2, float(step[1]) * height / 2)
+    if stride > 1.5:
+        smaller = (max(round(height / stride), 1), max(round(width / stride), 1))
+        pixels = functional.interpolate(pixels[None], smaller, mode="bilinear", align_corners=False, antialias=True)[0]
+    return functional.grid_sample(pixels[None], grid, mode="bilinear", align_corners=False)[0]
+
+
+def _relight(image: torch.Tensor, rng: np.random.Generator, config: AugmentationConfig) -> torch.Tensor:
+    brightness, contrast, saturation = (
+        float(rng.uniform(1 - reach, 1 + reach)) for reach in (config.brightness, config.contrast, config.saturation)
+    )
+    gray = image.mean(dim=0, keepdim=True)
+    image = gray + (image - gray) * saturation
+    image = image.mean() + (image - image.mean()) * contrast
+    return (image * brightness).clamp(0.0, 1.0)

@@ -1,0 +1,86 @@
+"""Simulated clicks of training: the first ones on the object, later ones on the model's own errors.
+
+Source: iterative training of RITM (Sofiiuk et al., 2022) as FocalClick uses it; the paper's section 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from activefreq.clicks import Click
+
+
+@dataclass(frozen=True)
+class ClickSamplingConfig:
+    """How the clicks before the first forward pass are drawn.
+
+    Attributes:
+        single_share: Share of views that begin with one positive click, as a session does.
+        positives, negatives: Most of either sign in the other views.
+        central_share: Share of clicks on the most interior pixel; the others fall anywhere at least half as deep.
+    """
+
+    single_share: float = 0.6
+    positives: int = 4
+    negatives: int = 3
+    central_share: float = 0.5
+
+
+def first_clicks(
+    target: np.ndarray, rng: np.random.Generator, config: ClickSamplingConfig = ClickSamplingConfig()
+) -> list[Click]:
+    """Clicks from the truth alone; the first one is positive and deep inside.
+
+    Args:
+        target: (S, S) bool with at least one True.
+    """
+    clicks = [_deep_click(target, rng, positive=True, central_share=config.central_share)]
+    if rng.random() < config.single_share:
+        return clicks
+    inside, outside = np.argwhere(target), np.argwhere(~target)
+    for _ in range(int(rng.integers(0, config.positives))):
+        y, x = inside[rng.integers(len(inside))]
+        clicks.append(Click(int(y), int(x), True))
+    if len(outside):
+        for _ in range(int(rng.integers(0, config.negatives + 1))):
+            y, x = outside[rng.integers(len(outside))]
+            clicks.append(Click(int(y), int(x), False))
+    return clicks
+
+
+def correcting_click(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    config: ClickSamplingConfig = ClickSamplingConfig(),
+) -> Click | None:
+    """A click on the deeper one of the two errors (missed, excess), or None on a perfect mask.
+
+    Args:
+        prediction, target: (S, S) bool.
+    """
+    missed, excess = target & ~prediction, prediction & ~target
+    depths = [_depth(error) for error in (missed, excess)]
+    positive = bool(depths[0].max() >= depths[1].max())
+    depth = depths[0] if positive else depths[1]
+    if depth.max() == 0:
+        return None
+    return _pick(depth, rng, positive=positive, central_share=config.central_share)
+
+
+def _deep_click(mask: np.ndarray, rng: np.random.Generator, *, positive: bool, central_share: float) -> Click:
+    return _pick(_depth(mask), rng, positive=positive, central_share=central_share)
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+
+
+def _pick(depth: np.ndarray, rng: np.random.Generator, *, positive: bool, central_share: float) -> Click:
+    central = rng.random() < central_share
+    candidates = np.argwhere(depth == depth.max() if central else depth >= depth.max() / 2)
+    y, x = candidates[rng.integers(len(candidates))]
+    return Click(int(y), int(x), positive)
