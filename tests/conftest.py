@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 from synthetic import grey_ring, oblique_volume, rgb_blob, write_picture, write_volume
 
 from activefreq.files.volumes import read_geometry, write_mask
+
+# Times say nothing on a machine that does other work besides.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class Folders(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import TypeVar
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
@@ -210,21 +213,43 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume |
 
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
     header = _read_header(path, files[0], len(files), max_voxels)
+    if _is_nifti(path):
+        return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
     try:
         image = _quietly(sitk.ReadImage, list(files) if len(files) > 1 else files[0])
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     array = finite(path, sitk.GetArrayFromImage(image))
-    channels = image.GetNumberOfComponentsPerPixel()
-    if channels > 1:
+    if image.GetNumberOfComponentsPerPixel() > 1:
         array = array[..., :3]
     if image.GetDimension() == 2:
         array = array[None]
     if len(files) == 1:
         return Volume(array, _header_geometry(path, header))
     slices, rows, columns = array.shape[:3]
-    geometry = Geometry((slices, rows, columns), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return Volume(array, geometry)
+    return Volume(array, Geometry((slices, rows, columns), image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+
+
+def _nifti_voxels(path: Path) -> np.ndarray:
+    """Voxels (K, J, I) or (K, J, I, 3) of a NIfTI file whose header ITK accepts.
+
+    ITK itself reads the missing end of a truncated NIfTI, and NaN in it, as zeros without a word.
+    """
+    try:
+        voxels = np.array(nibabel.nifti1.load(path).dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if voxels.dtype.names:
+        voxels = np.stack([voxels[channel] for channel in voxels.dtype.names[:3]], axis=-1)
+        colour = True
+    else:
+        # (I, J, K, 1, C) is how NIfTI stores colour.
+        colour = voxels.ndim == 5
+        voxels = voxels[:, :, :, 0, :3] if colour else voxels
+    spatial = voxels.shape[:-1] if colour else voxels.shape
+    width, height, slices = (*spatial, 1, 1)[:3]
+    voxels = voxels.reshape((width, height, slices, 3) if colour else (width, height, slices), order="A")
+    return np.ascontiguousarray(voxels.transpose((2, 1, 0, 3) if colour else (2, 1, 0)))
 
 
 def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
@@ -255,11 +280,15 @@ def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
     if len(size) == 3:
         return Geometry((size[2], size[1], size[0]), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if _is_nifti(path):
         return _nifti_geometry((1, size[1], size[0]), nibabel.nifti1.load(path).affine)
     flat = reader.GetDirection()
     direction = (flat[0], flat[1], 0.0, flat[2], flat[3], 0.0, 0.0, 0.0, 1.0)
     return Geometry((1, size[1], size[0]), (*reader.GetSpacing(), 1.0), (*reader.GetOrigin(), 0.0), direction)
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _nifti_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:

@@ -1,0 +1,34 @@
+import pytest
+
+from activefreq.data.names import read_names
+from activefreq.errors import InputError
+
+
+def test_a_name_a_line(tmp_path):
+    path = tmp_path / "part.names"
+    path.write_text("\ufeffISIC_1\n\n  ISIC_2  # a twin of ISIC_9\n# nothing\nISIC_1\n", encoding="utf-8")
+    assert read_names(path) == {"ISIC_1", "ISIC_2"}
+
+
+def test_a_column_of_a_table(tmp_path):
+    path = tmp_path / "exclude.csv"
+    path.write_text('train_id,test_id,why\nISIC_1,ISIC_7,"same, twice"\nISIC_2,ISIC_8,\n')
+    assert read_names(path) == {"ISIC_1", "ISIC_2"}
+    assert read_names(path, column="test_id") == {"ISIC_7", "ISIC_8"}
+    with pytest.raises(InputError, match=r"has no column 'id', only train_id, test_id, why"):
+        read_names(path, column="id")
+
+
+def test_lists_that_cannot_be_used(tmp_path):
+    with pytest.raises(InputError, match=r"none\.names: no such file"):
+        read_names(tmp_path / "none.names")
+    for name in ("empty.names", "empty.csv"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(InputError, match=name):
+            read_names(tmp_path / name)
+    (tmp_path / "picture.txt").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(InputError, match="is no text file"):
+        read_names(tmp_path / "picture.txt")
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(InputError, match=r"only a \.csv file has columns"):
+        read_names(tmp_path / "a.txt", column="id")

@@ -1,0 +1,286 @@
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from synthetic import OBLIQUE, oblique_volume, rgb_blob, write_picture, write_volume
+
+from activefreq.errors import InputError
+from activefreq.files.dicom import dicom_series, write_dicom
+from activefreq.files.images import read_image
+from activefreq.files.volumes import (
+    Geometry,
+    Volume,
+    read_geometry,
+    read_label_volume,
+    read_volume,
+    resample_labels,
+    write_mask,
+)
+
+FORMATS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
+
+
+def assert_same_geometry(first: Geometry, second: Geometry) -> None:
+    assert first.shape == second.shape
+    np.testing.assert_allclose(first.spacing, second.spacing, rtol=1e-6)
+    np.testing.assert_allclose(first.origin, second.origin, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(first.direction, second.direction, atol=1e-6)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_voxels_are_in_file_index_order_with_their_geometry(tmp_path, extension):
+    volume, _ = oblique_volume(0, (4, 6, 5))
+    path = tmp_path / f"a.{extension}"
+    write_volume(path, volume.array, volume.geometry)
+    result = read_volume(path)
+    assert result.array.dtype == np.float32
+    np.testing.assert_array_equal(result.array, volume.array)
+    assert_same_geometry(result.geometry, volume.geometry)
+    assert_same_geometry(read_geometry(path), volume.geometry)
+
+
+def test_index_order_is_that_of_nibabel_reversed_whatever_the_orientation(tmp_path):
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    sagittal = np.array([[0, 0, -2.0, 7], [-1.5, 0, 0, 8], [0, -1.0, 0, 9], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(array, sagittal), tmp_path / "a.nii.gz")
+    result = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(result.array, array.T)
+    assert result.geometry.spacing == (1.5, 1.0, 2.0)
+    point = result.geometry.points(np.array([[2, 1, 3]]))[0]
+    np.testing.assert_allclose(point, np.diag([-1, -1, 1]) @ (sagittal @ [2, 1, 3, 1])[:3])
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("slices", [1, 3])
+def test_colour_volumes(tmp_path, extension, slices):
+    array = np.random.default_rng(0).integers(0, 256, (slices, 6, 9, 3), np.uint8)
+    geometry = Geometry((slices, 6, 9), (0.5, 0.75, 2.5), (10.0, 20.0, 30.0), OBLIQUE)
+    path = tmp_path / f"a.{extension}"
+    write_volume(path, array, geometry)
+    result = read_volume(path)
+    np.testing.assert_array_equal(result.array, array)
+    assert_same_geometry(result.geometry, geometry)
+    if slices == 1:
+        np.testing.assert_array_equal(read_image(path), array[0])
+
+
+def test_one_colour_slice_as_nifti_has_the_shape_that_clients_store(tmp_path):
+    write_volume(tmp_path / "a.nii.gz", np.zeros((1, 6, 9, 3), np.uint8), Geometry((1, 6, 9)))
+    assert nibabel.load(tmp_path / "a.nii.gz").shape == (9, 6, 1, 1, 3)
+    assert read_volume(tmp_path / "a.nii.gz").array.shape == (1, 6, 9, 3)
+
+
+def test_alpha_is_dropped(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (2, 6, 9, 4), np.uint8)
+    write_volume(tmp_path / "a.nrrd", array, Geometry((2, 6, 9)))
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nrrd").array, array[..., :3])
+
+
+def test_the_rgb_type_of_nifti_is_colour(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 3), np.uint8)
+    pixels = array.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").array, array.transpose(2, 1, 0, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_nifti_voxels_and_their_scaling_are_those_of_itk(tmp_path, dtype):
+    image = nibabel.Nifti1Image(np.arange(60).reshape(3, 4, 5).astype(dtype), np.eye(4))
+    image.header.set_slope_inter(1.0 if dtype == np.float64 else 0.5, 3.0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.nii.gz")))
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii.gz").array, itk, rtol=1e-6)
+
+
+def test_a_trailing_dimension_of_one_is_no_fourth(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5, 1), np.uint8), np.eye(4)), tmp_path / "a.nii")
+    assert read_volume(tmp_path / "a.nii").array.shape == (5, 4, 3)
+
+
+def write_series(folder, array, name="scan"):
+    image = Geometry(array.shape[:3], (0.7, 0.7, 3.0), (1.0, 2.0, 3.0)).apply_to(sitk.GetImageFromArray(array))
+    series = dicom_series(image, name=name)
+    write_dicom(series, folder)
+    return series.series_uid
+
+
+def test_dicom_series_folder(tmp_path):
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_series(tmp_path / "series", array)
+    result = read_volume(tmp_path / "series")
+    np.testing.assert_array_equal(result.array, array)
+    assert_same_geometry(result.geometry, Geometry((3, 4, 5), (0.7, 0.7, 3.0), (1.0, 2.0, 3.0)))
+    assert_same_geometry(read_geometry(tmp_path / "series"), result.geometry)
+
+
+def test_a_folder_of_several_series_needs_a_name(tmp_path):
+    first = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    for number in range(2):
+        write_series(tmp_path / f"part{number}", first + number, f"scan{number}")
+    both = tmp_path / "both"
+    both.mkdir()
+    for number in range(2):
+        for file in (tmp_path / f"part{number}").rglob("*.dcm"):
+            file.rename(both / f"{number}-{file.name}")
+    with pytest.raises(InputError, match="both: holds 2 DICOM series, name one of"):
+        read_volume(both)
+    uid = write_series(tmp_path / "again", first + 1, "scan1")
+    np.testing.assert_array_equal(read_volume(both, series=uid).array, first + 1)
+    with pytest.raises(InputError, match=r"holds no DICOM series 1\.2\.3"):
+        read_volume(both, series="1.2.3")
+
+
+def test_a_folder_without_dicom(tmp_path):
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        read_volume(tmp_path)
+
+
+def test_a_picture_is_one_slice_with_the_spacing_that_itk_sees(tmp_path):
+    image, _ = rgb_blob(0)
+    Image.fromarray(image).save(tmp_path / "a.jpg", dpi=(72, 72))
+    result = read_volume(tmp_path / "a.jpg")
+    assert result.array.shape == (1, 48, 64, 3)
+    itk = sitk.ReadImage(str(tmp_path / "a.jpg"))
+    assert result.geometry.spacing == (*itk.GetSpacing(), 1.0)
+    assert result.geometry.spacing[0] == pytest.approx(0.3528, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((3, 4, 5, 2), np.uint8), "has 4 dimensions"),
+        (np.zeros((3, 4, 5), np.complex64), "complex"),
+        (np.full((3, 4, 5), np.nan, np.float32), "NaN or infinite"),
+        (np.full((3, 4, 5), np.inf, np.float32), "NaN or infinite"),
+    ],
+)
+def test_unusable_voxels(tmp_path, array, reason):
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=rf"a\.nii\.gz: .*{reason}"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+def test_unusable_files(tmp_path):
+    with pytest.raises(InputError, match=r"none\.nii\.gz: no such file"):
+        read_volume(tmp_path / "none.nii.gz")
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.4
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), sheared), tmp_path / "sheared.nii")
+    with pytest.raises(InputError, match=r"sheared\.nii: .*orthonormal"):
+        read_volume(tmp_path / "sheared.nii")
+    write_volume(tmp_path / "vector.nrrd", np.zeros((2, 3, 4, 2), np.float32), Geometry((2, 3, 4)))
+    with pytest.raises(InputError, match=r"vector\.nrrd: has 2 values a voxel"):
+        read_volume(tmp_path / "vector.nrrd")
+
+
+@pytest.mark.parametrize("extension", ["nii", "nii.gz", "nrrd", "mha"])
+def test_a_truncated_volume_is_refused(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    array = np.random.default_rng(0).integers(0, 255, (20, 30, 30), np.uint8)
+    write_volume(path, array, Geometry(array.shape))
+    whole = path.read_bytes()
+    for share in (0.005, 0.5, 0.95):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match=path.name):
+            read_volume(path)
+
+
+def test_the_limit_is_checked_by_the_header(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((20000, 20000, 30000))
+    header.set_data_dtype(np.uint8)
+    (tmp_path / "huge.nii").write_bytes(header.binaryblock + b"\0" * 100)
+    with pytest.raises(InputError, match=r"huge\.nii: its 12000000000000 voxels are more than the limit"):
+        read_volume(tmp_path / "huge.nii")
+
+
+@pytest.mark.parametrize("extension", ["nii.gz", "nrrd", "mha", "mhd", "tif"])
+def test_masks_come_back_as_written_with_the_geometry_of_the_image(tmp_path, extension):
+    volume, labels = oblique_volume(1, (4, 6, 5))
+    path = tmp_path / f"mask.{extension}"
+    write_mask(path, labels, like=volume)
+    if extension == "tif":
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), labels)
+        return
+    result = read_label_volume(path)
+    np.testing.assert_array_equal(result.array, labels)
+    assert_same_geometry(result.geometry, volume.geometry)
+    write_mask(path, labels > 0, like=volume.geometry)
+    result = read_label_volume(path)
+    assert result.array.dtype == np.uint8
+    np.testing.assert_array_equal(result.array, labels > 0)
+
+
+@pytest.mark.parametrize("extension", ["png", "nii.gz", "nrrd", "bmp"])
+def test_a_mask_of_a_picture(tmp_path, extension):
+    image, mask = rgb_blob(3)
+    write_picture(tmp_path / "a.jpg", image)
+    path = tmp_path / f"mask.{extension}"
+    write_mask(path, mask, like=read_geometry(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(read_label_volume(path).array[0], mask)
+    if extension == "nrrd":
+        assert sitk.ReadImage(str(path)).GetSize() == (64, 48, 1)
+
+
+def test_masks_that_cannot_be_written(tmp_path):
+    volume, labels = oblique_volume(1, (4, 6, 5))
+    with pytest.raises(InputError, match=r"\(6, 5\) does not fit the image of shape \(4, 6, 5\)"):
+        write_mask(tmp_path / "a.nrrd", labels[0], like=volume)
+    with pytest.raises(InputError, match="not float32"):
+        write_mask(tmp_path / "a.nrrd", labels.astype(np.float32), like=volume)
+    with pytest.raises(InputError, match="takes one slice, but the mask has 4"):
+        write_mask(tmp_path / "a.png", labels, like=volume)
+    with pytest.raises(InputError, match=r"a\.xyz: cannot be written"):
+        write_mask(tmp_path / "a.xyz", labels, like=volume)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_on_the_same_grid_are_left_alone_despite_rounded_headers():
+    volume, labels = oblique_volume(2)
+    near = Geometry(
+        volume.geometry.shape,
+        tuple(np.float32(volume.geometry.spacing).tolist()),
+        tuple(value + 1e-3 for value in volume.geometry.origin),
+        tuple(np.float32(volume.geometry.direction).tolist()),
+    )
+    result = resample_labels(Volume(labels, near), volume.geometry)
+    assert result.array is labels
+    assert result.geometry == volume.geometry
+
+
+@settings(max_examples=25)
+@given(
+    flips=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    order=st.permutations([0, 1, 2]),
+)
+def test_labels_in_another_orientation_of_the_same_voxels_find_their_voxels(flips, order):
+    volume, labels = oblique_volume(2)
+    source = volume.geometry.apply_to(sitk.GetImageFromArray(labels))
+    turned = sitk.Flip(sitk.PermuteAxes(source, order), flips)
+    moved = Volume(
+        sitk.GetArrayFromImage(turned),
+        Geometry(turned.GetSize()[::-1], turned.GetSpacing(), turned.GetOrigin(), turned.GetDirection()),
+    )
+    np.testing.assert_array_equal(resample_labels(moved, volume.geometry).array, labels)
+
+
+def test_cropped_labels_are_put_back_where_they_were():
+    volume, labels = oblique_volume(2)
+    part = labels[2:4, 5:20, 3:18]
+    origin = tuple(volume.geometry.points(np.array([[3, 5, 2]]))[0])
+    cropped = Geometry(part.shape, volume.geometry.spacing, origin, volume.geometry.direction)
+    result = resample_labels(Volume(part, cropped), volume.geometry)
+    expected = np.zeros_like(labels)
+    expected[2:4, 5:20, 3:18] = part
+    np.testing.assert_array_equal(result.array, expected)
+
+
+def test_labels_elsewhere_in_space_are_an_error_but_empty_ones_are_not():
+    volume, labels = oblique_volume(2)
+    far = Geometry(volume.geometry.shape, volume.geometry.spacing, (1e4, 0.0, 0.0), volume.geometry.direction)
+    with pytest.raises(InputError, match="outside the image"):
+        resample_labels(Volume(labels, far), volume.geometry)
+    assert not resample_labels(Volume(np.zeros_like(labels), far), volume.geometry).array.any()
