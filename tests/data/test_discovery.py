@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -163,6 +164,16 @@ def test_a_source_survives_pickling(volume_folders):
     assert copy.problems == source.problems
     np.testing.assert_array_equal(copy[3].target, expected.target)
     assert len(pickle.dumps(source)) < 20_000
+
+
+def test_several_threads_get_what_they_ask_for(volume_folders):
+    source = find_samples(*volume_folders)
+    expected = [sample.image for sample in source]
+    indices = np.random.default_rng(0).integers(0, len(source), 200)
+    with ThreadPoolExecutor(4) as pool:
+        for index, sample in zip(indices, pool.map(source.__getitem__, indices), strict=True):
+            assert sample.name == source.names[index]
+            np.testing.assert_array_equal(sample.image, expected[index])
 
 
 def test_a_volume_is_read_once_for_its_slices(volume_folders, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class SampleSource:
     """A sequence of samples whose pixels are read when they are asked for.
 
     The last few files read are kept, because the slices of a volume are asked for one after the other. A
-    source can be pickled (a data loader's workers need that); what it kept stays behind. It is not meant for
-    several threads.
+    source can be pickled (a data loader's workers need that); what it kept stays behind. Several threads may
+    read from one.
 
     Attributes:
         references: Where the samples lie.
@@ -134,16 +135,22 @@ def _restore(
 
 
 class _LastRead(Generic[Key, Value]):
-    """Remembers the values of the last few keys."""
+    """Remembers the values of the last few keys, for several threads."""
 
     def __init__(self, size: int = 2) -> None:
         self._size = size
         self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Key, read: Callable[[Key], Value]) -> Value:
-        if key not in self._values:
-            self._values[key] = read(key)
-            if len(self._values) > self._size:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        # Outside of the lock: two threads may read the same file, but none waits for another one's file.
+        value = read(key)
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
                 self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key]
+        return value

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import nibabel
 import numpy as np
@@ -24,8 +23,6 @@ from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
 from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
-
-Result = TypeVar("Result")
 
 MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
@@ -143,7 +140,7 @@ def series_files(folder: str | os.PathLike[str], series: str | None = None) -> l
         InputError: There is no series, or not the named one, or several and none is named.
     """
     folder = Path(folder)
-    found = _quietly(sitk.ImageSeriesReader.GetGDCMSeriesIDs, str(folder))
+    found = _series_ids(folder)
     if not found:
         raise InputError(f"{folder}: the folder holds no DICOM series")
     if series is None and len(found) > 1:
@@ -211,12 +208,22 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume |
             raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
 
 
+def _series_ids(folder: Path) -> tuple[str, ...]:
+    # ITK's warning about a folder without a series would only repeat the error that follows.
+    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
+
+
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
     header = _read_header(path, files[0], len(files), max_voxels)
     if _is_nifti(path):
         return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
     try:
-        image = _quietly(sitk.ReadImage, list(files) if len(files) > 1 else files[0])
+        image = sitk.ReadImage(list(files) if len(files) > 1 else files[0])
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     array = finite(path, sitk.GetArrayFromImage(image))
@@ -256,7 +263,7 @@ def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.Ima
     reader = sitk.ImageFileReader()
     reader.SetFileName(file)
     try:
-        _quietly(reader.ReadImageInformation)
+        reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     size = reader.GetSize()
@@ -308,13 +315,3 @@ def _raster_geometry(path: Path, height: int, width: int) -> Geometry:
         return Geometry((1, height, width))
     column, row = reader.GetSpacing()[:2]
     return Geometry((1, height, width), (column, row, 1.0))
-
-
-def _quietly(function: Callable[..., Result], *arguments: object) -> Result:
-    """Calls SimpleITK without its warnings on stderr; the caller raises errors for what matters in them."""
-    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        return function(*arguments)
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
