@@ -1,8 +1,13 @@
 """Interactive medical image segmentation by clicks: FreqFormer, AcSelect, and the session between them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from activefreq.clicks import Click
 from activefreq.errors import ActiveFreqError, CheckpointError, InputError
-from activefreq.session import InteractiveSegmenter, SegmentationResult
+
+if TYPE_CHECKING:
+    from activefreq.session.segmenter import InteractiveSegmenter, SegmentationResult
 
 __all__ = [
     "ActiveFreqError",
@@ -12,3 +17,10 @@ __all__ = [
     "InteractiveSegmenter",
     "SegmentationResult",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: PyTorch takes seconds, and reading files or a --help needs none of it.
+    if name in ("InteractiveSegmenter", "SegmentationResult"):
+        return getattr(import_module("activefreq.session.segmenter"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
