@@ -1,4 +1,4 @@
-"""Small data sets on disk, in the layouts that the project reads. The pictures come from `synthetic.py`."""
+"""Small data sets on disk, in the layouts that the project reads (the pictures come from `synthetic.py`), and a network."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from synthetic import grey_ring, oblique_volume, rgb_blob, write_picture, write_volume
+from tiny import make_tiny_model
 
 from activefreq.files.volumes import read_geometry, write_mask
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.models.interactive import InteractiveModel
 
 # Times say nothing on a machine that does other work besides.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
@@ -75,3 +78,15 @@ def studies_folder(tmp_path: Path) -> Path:
             label = studies / "labels" / "final" / f"lesion_{number}.nii.gz"
             write_mask(label, mask, like=read_geometry(studies / f"lesion_{number}.jpg"))
     return studies
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> InteractiveModel:
+    return make_tiny_model(seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_model: InteractiveModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
+    save_checkpoint(path, Checkpoint(tiny_model))
+    return path

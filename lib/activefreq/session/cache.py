@@ -1,0 +1,48 @@
+"""A cache that is bounded in bytes and shared by threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache
+
+T = TypeVar("T")
+
+
+class ByteCache(Generic[T]):
+    """Keeps what was used last, as much as fits.
+
+    Args:
+        limit: Bytes, counted by `size`. A value larger than that is not kept.
+        size: Gives a value's bytes.
+    """
+
+    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
+        self._size = size
+        self._values: LRUCache[Hashable, T] = LRUCache(limit, size)
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> T | None:
+        """The value, which counts as used now, or None."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: Hashable, value: T) -> T:
+        """Keeps a value, in place of what was used least recently, and returns it."""
+        with self._lock:
+            if self._size(value) <= self._values.maxsize:
+                self._values[key] = value
+        return value
+
+    def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value kept, or a new one. Two threads may make the same one at a time; neither waits for the other."""
+        value = self.get(key)
+        return self.put(key, make()) if value is None else value
+
+    @property
+    def bytes_held(self) -> int:
+        """What the values in the cache take."""
+        with self._lock:
+            return int(self._values.currsize)
