@@ -1,0 +1,1 @@
+"""Adapters between MONAI Label and the `activefreq` library. No algorithm lives here."""

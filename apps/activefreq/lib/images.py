@@ -1,0 +1,47 @@
+"""Images of the studies, read once and kept while there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from activefreq.files.volumes import Volume, read_volume
+from activefreq.session import PreparedImage, prepare_image
+from activefreq.session.cache import ByteCache
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """key: changes when the file does; volume: its voxels and geometry (a 2D image has one slice)."""
+
+    key: Hashable
+    volume: Volume
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(I, J, K): columns, rows and slices."""
+        slices, rows, columns = self.volume.array.shape[:3]
+        return columns, rows, slices
+
+
+class ImageCache:
+    """Bounded in bytes; may be used from several threads.
+
+    Args:
+        limit: Bytes that the kept volumes may take; prepared slices may take as much again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._volumes: ByteCache[LoadedImage] = ByteCache(limit, lambda image: image.volume.array.nbytes)
+        self._slices: ByteCache[PreparedImage] = ByteCache(limit, lambda image: image.rgb.nbytes)
+
+    def load(self, path: Path) -> LoadedImage:
+        """Reads an image, unless it is kept and its file is as it was. Raises `InputError` if it cannot be used."""
+        stat = path.stat()
+        key = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        return self._volumes.get_or_make(key, lambda: LoadedImage(key, read_volume(path)))
+
+    def prepare(self, image: LoadedImage, k: int) -> PreparedImage:
+        """Slice k as the click session works on it."""
+        return self._slices.get_or_make((image.key, k), lambda: prepare_image(image.volume.array[k]))

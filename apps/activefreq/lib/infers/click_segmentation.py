@@ -1,0 +1,121 @@
+"""Clicks of Slicer's SmartEdit panel, OHIF's Point Prompts and scripts, answered with a mask of the whole image."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from activefreq.errors import InputError
+from activefreq.files.volumes import read_label_volume, write_mask
+from lib.answers import http_errors
+from lib.click_request import ClickRequest
+from lib.images import ImageCache, LoadedImage
+from lib.served_model import ServedModel
+
+
+class ClickSegmentation(InferTask):
+    """Segments the slices that hold clicks; the others keep what the previous mask had.
+
+    The type is DEEPGROW because it is the only one for which both clients offer positive and negative clicks.
+
+    Args:
+        model: Answers clicks.
+        images: Reads images.
+        label: What the clicked structure is called.
+    """
+
+    def __init__(self, model: ServedModel, images: ImageCache, *, label: str) -> None:
+        super().__init__(
+            type=InferType.DEEPGROW,
+            labels={label: 1},
+            dimension=2,
+            description="ActiveFreq: click on the object, correct with further clicks",
+        )
+        self._model = model
+        self._images = images
+
+    def is_valid(self) -> bool:
+        """Offered even when the checkpoint is broken: then a click says so, where a hidden model would not."""
+        return True
+
+    def get_path(self, validate: bool = True) -> str:
+        return str(self._model.path)
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Answers one request.
+
+        Args:
+            request: `image`: path of the image; `label`: path of a mask of the same size to continue from (optional);
+                clicks and the wish for a file format as `ClickRequest` reads them.
+
+        Returns:
+            Path of the mask (uint8, 0 and 1, on the image's grid; the caller removes it), and JSON-like facts:
+            the clicks in the order in which they were applied, figures of every slice that holds clicks, seconds.
+
+        Raises:
+            HTTPException: 422 for input that cannot be used, 503 without a usable checkpoint, 507 without room.
+        """
+        with http_errors():
+            start = time.perf_counter()
+            image = self._images.load(Path(request["image"]))
+            clicks = ClickRequest.parse(request, image.size)
+            mask = _previous_mask(request.get("label"), image)
+            model = self._model.current()
+            loaded = time.perf_counter()
+
+            slices, order = [], []
+            for k, points in clicks.slices.items():
+                answer = model.replay.answer(
+                    (image.key, k),
+                    self._images.prepare(image, k),
+                    points.positives,
+                    points.negatives,
+                    previous_mask=mask[k] if mask[k].any() else None,
+                )
+                mask[k] = answer.state.mask
+                order += [[c.x, c.y, k, int(c.positive)] for c in answer.state.clicks]
+                slices.append({"k": k, "pixels": int(mask[k].sum()), "passes": answer.passes})
+            answered = time.perf_counter()
+
+            path = _write(mask, image, clicks)
+            written = time.perf_counter()
+        return str(path), {
+            "label_names": self.labels,
+            "clicks": order,
+            "slices": slices,
+            "model_version": model.version,
+            "latencies": {
+                "load": round(loaded - start, 4),
+                "infer": round(answered - loaded, 4),
+                "write": round(written - answered, 4),
+                "total": round(written - start, 4),
+            },
+        }
+
+
+def _previous_mask(path: str | None, image: LoadedImage) -> np.ndarray:
+    """(K, J, I) bool, a new array; empty without a path. Raises `InputError` if the mask has another size."""
+    shape = image.volume.array.shape[:3]
+    if path is None:
+        return np.zeros(shape, bool)
+    mask = read_label_volume(Path(path)).array
+    if mask.shape != shape:
+        raise InputError(f"the previous mask has {mask.shape[::-1]} voxels, but the image has {image.size}")
+    return mask != 0
+
+
+def _write(mask: np.ndarray, image: LoadedImage, clicks: ClickRequest) -> Path:
+    with tempfile.NamedTemporaryFile(prefix="activefreq-", suffix=clicks.extension, delete=False) as file:
+        path = Path(file.name)
+    try:
+        write_mask(path, mask, like=image.volume)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path

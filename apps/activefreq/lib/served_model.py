@@ -1,0 +1,82 @@
+"""The model that answers clicks, renewed when its file changes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from activefreq.errors import CheckpointError
+from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
+from activefreq.session import InteractiveSegmenter
+from activefreq.session.replay import ClickReplay
+
+logger = logging.getLogger(__name__)
+
+Stamp = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """One version of the model, with the states of its own answers.
+
+    Attributes:
+        segmenter: Network and session settings.
+        replay: Answers clicks.
+        version: The first 12 digits of the checkpoint's SHA-256.
+    """
+
+    segmenter: InteractiveSegmenter
+    replay: ClickReplay
+    version: str
+
+
+class ServedModel:
+    """Loads a checkpoint at first use and again when the file has changed; may be used from several threads.
+
+    A new file that cannot be used is reported in the log and not served: the model before it stays.
+
+    Args:
+        name: A checkpoint's path, or the name of one that ships.
+        device: As `InteractiveSegmenter.from_pretrained` takes it.
+        cache_bytes: What the kept click states may take.
+    """
+
+    def __init__(self, name: str, *, device: str, cache_bytes: int) -> None:
+        self._name = name
+        self._device = device
+        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
+        self._stamp: Stamp | None = None
+        self._model: LoadedModel | None = None
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file. Raises `CheckpointError` if there is none."""
+        return resolve_checkpoint(self._name)
+
+    def current(self) -> LoadedModel:
+        """The newest usable version. Raises `CheckpointError` if there never was one."""
+        with self._lock:
+            try:
+                path = self.path
+                stat = path.stat()
+                stamp = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                if stamp != self._stamp:
+                    # Remembered before it is tried, so that a broken file is read and reported once.
+                    self._stamp = stamp
+                    self._model = self._load(path)
+            except (CheckpointError, OSError) as error:
+                if self._model is None:
+                    self._stamp = None
+                    raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error
+                logger.error("The new checkpoint is not used, the model before it serves on: %s", error)
+            return self._model
+
+    def _load(self, path: Path) -> LoadedModel:
+        version = checkpoint_hash(path)[:12]
+        segmenter = InteractiveSegmenter.from_pretrained(path, device=self._device)
+        replay = ClickReplay(segmenter, cache_bytes=self._cache_bytes)
+        logger.info("Serving checkpoint %s (%s) on %s", path, version, segmenter.device)
+        return LoadedModel(segmenter, replay, version)

@@ -1,0 +1,42 @@
+"""What `monailabel start_server --conf NAME VALUE` can set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from activefreq.errors import InputError
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """Settings of the app; every one has a default.
+
+    Attributes:
+        checkpoint: `--conf checkpoint`: a checkpoint's path, or the name of one that ships.
+        device: `--conf device`: auto, cpu, cuda or cuda:N.
+        label: `--conf label`: what the clicked structure is called in the clients.
+        cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
+    """
+
+    checkpoint: str = "default"
+    device: str = "auto"
+    label: str = "lesion"
+    cache_bytes: int = 1 << 30
+
+    @staticmethod
+    def parse(conf: Mapping[str, str]) -> AppSettings:
+        """Reads the strings of the command line. Raises `InputError` for a value that cannot be used."""
+        defaults = AppSettings()
+        try:
+            megabytes = int(conf.get("cache_mb", defaults.cache_bytes >> 20))
+        except ValueError:
+            raise InputError(f"--conf cache_mb must be a whole number, not {conf['cache_mb']!r}") from None
+        if megabytes < 0:
+            raise InputError(f"--conf cache_mb must not be negative, but is {megabytes}")
+        return AppSettings(
+            checkpoint=conf.get("checkpoint", defaults.checkpoint),
+            device=conf.get("device", defaults.device),
+            label=conf.get("label", defaults.label),
+            cache_bytes=megabytes << 20,
+        )

@@ -1,0 +1,101 @@
+"""ActiveFreq as a MONAI Label app: `monailabel start_server --app apps/activefreq --studies DIR`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+try:
+    import activefreq  # noqa: F401
+except ModuleNotFoundError:  # not installed: run from a checkout
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "lib"))
+
+from fastapi import HTTPException
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.infers import make_infers
+from lib.routes import replace_infer_route
+from lib.scoring import make_scoring_methods
+from lib.settings import AppSettings
+from lib.strategies import make_strategies
+from lib.studies import StudiesFolder
+from lib.trainers import make_trainers
+
+
+class ActiveFreqApp(MONAILabelApp):
+    """Puts the parts in `lib` together."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self._settings = AppSettings.parse(conf)
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="ActiveFreq",
+            description="Interactive segmentation by clicks, with FreqFormer and AcSelect",
+            version="0.1.0",
+        )
+
+    def init_datastore(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return StudiesFolder(
+            self.studies,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        return make_infers(self._settings)
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        return make_trainers()
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return make_strategies()
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        return make_scoring_methods()
+
+    def server_mode(self, mode: bool) -> None:
+        super().server_mode(mode)
+        if mode:
+            from monailabel.app import app as server  # imports the whole server: only where it runs
+
+            replace_infer_route(server)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Runs one inference task.
+
+        Args:
+            request: `model`, `image` (an id of the studies, or the path of an uploaded image), what the task reads, and
+                optionally `save_label` with `label_tag`.
+        """
+        task = self._infers.get(request["model"])
+        if task is None:
+            raise HTTPException(404, f"there is no model {request['model']!r}, only {', '.join(self._infers)}")
+        store = datastore or self.datastore()
+        uploaded = Path(request["image"]).is_absolute()
+        path = request["image"] if uploaded else store.get_image_uri(request["image"])
+        file, facts = task({**request, "image": path})
+        label = file
+        if request.get("save_label") and not uploaded:
+            tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
+            label = store.save_label(request["image"], file, tag, {"model": request["model"], "params": facts})
+        return {"label": label, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": facts}
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        raise HTTPException(404, "this app has no model for whole-slide images")
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        strategy = request.get("strategy")
+        if strategy and strategy not in self._strategies:
+            raise HTTPException(404, f"there is no strategy {strategy!r}, only {', '.join(self._strategies)}")
+        return super().next_sample(request)

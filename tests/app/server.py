@@ -1,0 +1,97 @@
+"""A MONAI Label server with the app, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+APP = Path(__file__).resolve().parents[2] / "apps" / "activefreq"
+START_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address, its folder of studies, and what it has printed."""
+
+    url: str
+    studies: Path
+    output: Path
+    process: subprocess.Popen[bytes]
+
+    def tail(self) -> str:
+        return self.output.read_text(errors="replace")[-4000:]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_server(
+    studies: Path,
+    folder: Path,
+    *,
+    conf: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Starts a server on a free port of this machine, and stops it at the end.
+
+    Args:
+        studies: Served folder.
+        folder: For what the server writes beside: its output and the uploaded sessions. The server runs in it, so
+            that nothing depends on being started from the repository.
+        conf: Settings of the app.
+        environment: In addition to this process's own.
+        arguments: Further arguments of `start_server`.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", str(studies)]
+    command += ["--host", "127.0.0.1", "--port", str(port), *arguments]
+    for name, value in conf.items():
+        command += ["--conf", name, value]
+    variables = {
+        **os.environ,
+        "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+        "OMP_NUM_THREADS": "1",
+        **(environment or {}),
+    }
+    output = folder / "server.log"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    server = Server(f"http://127.0.0.1:{port}", studies, output, process)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(server: Server) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"the server ended with {server.process.returncode}:\n{server.tail()}")
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(f"{server.url}/info/", timeout=60).ok:
+                return
+        time.sleep(0.3)
+    raise RuntimeError(f"the server did not answer within {START_SECONDS} s:\n{server.tail()}")
