@@ -1,4 +1,4 @@
-"""Small data sets on disk, in the layouts that the project reads (the pictures come from `synthetic.py`), and a network."""
+"""Small data sets on disk, in the layouts that the project reads (pictures: `synthetic.py`), and a small network."""
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ orientation: what 3D Slicer and OHIF call IJK. Geometry is ITK's (LPS, mm).
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,7 +171,9 @@ def resample_labels(labels: Volume, onto: Geometry) -> Volume:
     return Volume(array, onto)
 
 
-def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume | Geometry) -> None:
+def write_mask(
+    path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume | Geometry, compress: bool = True
+) -> None:
     """Writes a mask or label map on the grid of an image, atomically.
 
     The extension gives the format: any that SimpleITK writes (nrrd, nii, nii.gz, mha, mhd, tif, ...); those
@@ -180,10 +184,12 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume |
         mask: (K, J, I) bool or unsigned integers up to 65535, or (H, W) where the image has one slice. True
             becomes 1.
         like: The image, or its geometry.
+        compress: Where the format leaves the choice.
 
     Raises:
         InputError: The shape does not fit the image, the dtype does not fit a label map, or no format fits
             the extension.
+        OSError: The disk is full (`errno.ENOSPC`).
     """
     path = Path(path)
     geometry = like.geometry if isinstance(like, Volume) else like
@@ -203,9 +209,15 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume |
         image = sitk.GetImageFromArray(array[0])
     with atomic_write(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, str(temporary), useCompression=compress)
+            # On a full disk ITK ends a NIfTI early without a word.
+            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))), array)
         except RuntimeError as error:
-            raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
+            if shutil.disk_usage(temporary.parent).free > array.nbytes:
+                raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
+            whole = False
+        if not whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _series_ids(folder: Path) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _write(mask: np.ndarray, image: LoadedImage, clicks: ClickRequest) -> Path:
     with tempfile.NamedTemporaryFile(prefix="activefreq-", suffix=clicks.extension, delete=False) as file:
         path = Path(file.name)
     try:
-        write_mask(path, mask, like=image.volume)
+        write_mask(path, mask, like=image.volume, compress=clicks.compress)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
