@@ -1,0 +1,90 @@
+"""Folders of prepared data: FOLDER/PART/images and FOLDER/PART/labels, which `find_samples` reads.
+
+Preparation takes long, so it can be interrupted and goes on where it was: files appear whole or not at all,
+and a folder is never filled with two different settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from activefreq.data.pairs import Problem
+from activefreq.errors import InputError
+from activefreq.files.atomic import atomic_write
+
+SETTINGS_NAME = "settings.json"
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What became of a part of a data set.
+
+    Attributes:
+        part: Its name, which is its folder's.
+        pairs: Number of pairs in the folder.
+        problems: What was left out for a fault, and why.
+    """
+
+    part: str
+    pairs: int
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.pairs} images, {len(self.problems)} problems"
+
+
+@dataclass(frozen=True)
+class PartFolder:
+    """Where the pairs of a part go.
+
+    Attributes:
+        path: FOLDER/PART.
+        image_suffix: Extension of the images; labels are PNG of 0 and 255.
+    """
+
+    path: Path
+    image_suffix: str
+
+    def holds(self, name: str) -> bool:
+        """True if the pair of this name is there already."""
+        return self._image(name).is_file() and self._label(name).is_file()
+
+    def write(self, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+        """Writes a pair: image (H, W) or (H, W, 3) uint8, or (H, W) uint16; mask (H, W) bool."""
+        for path in (self._image(name), self._label(name)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._image(name)) as temporary:
+            # For JPEG; PNG has no such options.
+            Image.fromarray(image).save(temporary, quality=95, subsampling=0)
+        with atomic_write(self._label(name)) as temporary:
+            Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+
+    def _image(self, name: str) -> Path:
+        return self.path / "images" / f"{name}{self.image_suffix}"
+
+    def _label(self, name: str) -> Path:
+        return self.path / "labels" / f"{name}.png"
+
+
+def claim_folder(output: Path, settings: Mapping[str, Any]) -> None:
+    """Makes a folder for data prepared with these settings, and writes them into it.
+
+    Raises:
+        InputError: It holds data prepared with other settings, or is a file.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is not a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / SETTINGS_NAME
+    text = json.dumps(settings, indent=2) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{output} holds data prepared with other settings (see {path}): take another folder")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

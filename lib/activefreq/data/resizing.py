@@ -1,0 +1,43 @@
+"""Resizing of images and masks for prepared data sets."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from activefreq.errors import InputError
+
+FITS = ("squash", "inside")
+
+
+def fitted_size(shape: tuple[int, int], size: int, fit: str) -> tuple[int, int]:
+    """The (H, W) that an image of `shape` (H, W) is resized to.
+
+    Args:
+        shape: Of the image.
+        size: Side in pixels.
+        fit: "squash": a square of that side, whatever the image's proportions; "inside": proportions are
+            kept, the longer side has `size` pixels.
+
+    Raises:
+        InputError: The size is not positive, or the fit is unknown.
+    """
+    if size < 1:
+        raise InputError(f"the size must be at least 1 pixel, not {size}")
+    if fit == "squash":
+        return size, size
+    if fit == "inside":
+        scale = size / max(shape)
+        return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
+    raise InputError(f"unknown fit {fit!r}: one of {', '.join(FITS)}")
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes (H, W) or (H, W, 3) uint8 to `shape` (H, W) by Lanczos, which averages where it shrinks."""
+    return np.array(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.LANCZOS))
+
+
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes (H, W) bool to `shape`: a pixel is inside where at least half of its area is."""
+    area = Image.fromarray(mask.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BOX)
+    return np.array(area) >= 0.5
