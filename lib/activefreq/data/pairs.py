@@ -87,8 +87,8 @@ def find_pairs(
 
     is_studies = labels.parent == images / STUDIES_LABELS.parent
     index = _read_datastore(images, labels.name) if is_studies else {}
-    image_files = _by_stem(images)
-    label_files = _by_stem(labels)
+    image_files = files_by_stem(images)
+    label_files = files_by_stem(labels)
     pairs, problems = [], []
     partnered = set()
     for name, candidates in sorted(image_files.items()):
@@ -117,7 +117,8 @@ def find_pairs(
     return pairs, problems
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The images or labels of a folder, DICOM series in subfolders among them, by the names that pairing uses."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):

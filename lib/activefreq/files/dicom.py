@@ -8,11 +8,10 @@ slices; its mask belongs to whichever of them was clicked.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -23,6 +22,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from activefreq.errors import InputError
+from activefreq.files.volumes import Geometry, Volume
 
 SINGLE_IMAGE_SLICES = 3
 
@@ -53,35 +53,33 @@ class DicomSeries:
         return str(self.slices[0].SeriesInstanceUID)
 
 
-def dicom_series(image: sitk.Image, *, name: str) -> DicomSeries:
-    """Makes a DICOM series of an image.
+def dicom_series(volume: Volume, *, name: str) -> DicomSeries:
+    """Makes a DICOM series of a volume or an image.
 
     All unique identifiers follow from the name, the pixels and the geometry: the same image makes the same study
     whenever and wherever it is made.
 
     Args:
-        image: 2D or 3D; one component of any numeric type, or three of uint8 (RGB). Its geometry is in millimetres,
-            in ITK's LPS coordinates, which are DICOM's.
+        volume: (K, J, I) of any integer or float type, or (K, J, I, 3) uint8 or uint16 colour. One slice becomes
+            `SINGLE_IMAGE_SLICES`, itself in the middle and in its place.
         name: Names the patient and the study; characters with a meaning of their own in DICOM are replaced there.
 
     Returns:
-        The series, slice k of the volume at place k. One component gives MR images of 16 bits: integers that fit are
+        The series, slice k of the volume at place k. Grey values give MR images of 16 bits: integers that fit are
         stored as they are, other values are spread over 0..65535 and come back, within half a step, by the rescale
-        slope and intercept. Three components give RGB secondary captures whose modality is MR, since OHIF's
+        slope and intercept. Colours give RGB secondary captures of 8 bits whose modality is MR, since OHIF's
         MONAI Label mode lists only CT and MR.
 
     Raises:
-        InputError: Another dimension, type or number of components, an empty image, values that are not finite.
+        InputError: For other types and shapes, no voxels, values that are not finite.
     """
-    volume = _as_volume(image, name)
-    array = sitk.GetArrayFromImage(volume)
-    if array.ndim == 4:
-        pixels, shared = _color(array, name)
-    else:
-        pixels, shared = _grey(array, name)
-    digest = _digest(volume, array, name)
-    _describe_series(shared, volume, digest, name)
-    return DicomSeries(name, tuple(_slice(shared, volume, pixels, k, digest) for k in range(len(pixels))))
+    if volume.array.size == 0:
+        raise InputError(f"{name}: has no voxels, its shape is {volume.array.shape}")
+    volume = _with_neighbours(volume)
+    pixels, shared = (_colour if volume.array.ndim == 4 else _grey)(volume.array, name)
+    digest = _digest(volume, name)
+    _describe_series(shared, volume.geometry, digest, name)
+    return DicomSeries(name, tuple(_slice(shared, volume.geometry, pixels, k, digest) for k in range(len(pixels))))
 
 
 def write_dicom(series: DicomSeries, folder: Path) -> list[Path]:
@@ -94,29 +92,24 @@ def write_dicom(series: DicomSeries, folder: Path) -> list[Path]:
     return files
 
 
-def _as_volume(image: sitk.Image, name: str) -> sitk.Image:
-    """Gives a 2D image a third axis, and a single slice two identical neighbours, itself staying in its place."""
-    if image.GetDimension() == 2:
-        image = sitk.JoinSeries(image)
-    if image.GetDimension() != 3:
-        raise InputError(f"{name}: has {image.GetDimension()} dimensions, a DICOM series can have 2 or 3")
-    if 0 in image.GetSize():
-        raise InputError(f"{name}: has no pixels, its size is {image.GetSize()}")
-    if image.GetDepth() > 1:
-        return image
-    copies = sitk.Tile([image] * SINGLE_IMAGE_SLICES, [1, 1, SINGLE_IMAGE_SLICES])
-    copies.SetSpacing(image.GetSpacing())
-    copies.SetDirection(image.GetDirection())
-    copies.SetOrigin(image.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, -(SINGLE_IMAGE_SLICES // 2))))
-    return copies
+def _with_neighbours(volume: Volume) -> Volume:
+    """Puts copies before and behind a single slice; other volumes stay as they are."""
+    if len(volume.array) > 1:
+        return volume
+    geometry = volume.geometry
+    first = geometry.points(np.array([[0, 0, -(SINGLE_IMAGE_SLICES // 2)]]))[0]
+    return Volume(
+        np.repeat(volume.array, SINGLE_IMAGE_SLICES, axis=0),
+        replace(geometry, shape=(SINGLE_IMAGE_SLICES, *geometry.shape[1:]), origin=tuple(first.tolist())),
+    )
 
 
-def _color(array: np.ndarray, name: str) -> tuple[np.ndarray, Dataset]:
+def _colour(array: np.ndarray, name: str) -> tuple[np.ndarray, Dataset]:
     """Pixels (K, J, I, 3) uint8, and the attributes that say so."""
-    if array.shape[3] != 3 or array.dtype != np.uint8:
-        raise InputError(
-            f"{name}: has {array.shape[3]} components of type {array.dtype}, color images have 3 of type uint8"
-        )
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise InputError(f"{name}: colour images must be of type uint8 or uint16, not {array.dtype}")
     shared = Dataset()
     shared.SOPClassUID = SecondaryCaptureImageStorage
     shared.ConversionType = "WSD"  # workstation
@@ -124,6 +117,9 @@ def _color(array: np.ndarray, name: str) -> tuple[np.ndarray, Dataset]:
     shared.PhotometricInterpretation = "RGB"
     shared.SamplesPerPixel = 3
     shared.PlanarConfiguration = 0
+    # Colours have no window, but OHIF stretches them from their least to their greatest value if it is not given one.
+    shared.WindowCenter = "128"
+    shared.WindowWidth = "256"
     _describe_bits(shared, bits=8, signed=False)
     return array, shared
 
@@ -177,11 +173,11 @@ def _describe_bits(shared: Dataset, *, bits: int, signed: bool) -> None:
     shared.PixelRepresentation = int(signed)
 
 
-def _describe_series(shared: Dataset, volume: sitk.Image, digest: str, name: str) -> None:
+def _describe_series(shared: Dataset, geometry: Geometry, digest: str, name: str) -> None:
     """Adds what all slices have in common, whatever their pixels are."""
-    columns, rows, _ = volume.GetSize()
-    column_spacing, row_spacing, slice_spacing = volume.GetSpacing()
-    direction = np.reshape(volume.GetDirection(), (3, 3))
+    _, rows, columns = geometry.shape
+    column_spacing, row_spacing, slice_spacing = geometry.spacing
+    direction = np.reshape(geometry.direction, (3, 3))
     label = name.translate(_NAME_FORBIDDEN).encode()[:_NAME_BYTES].decode(errors="ignore")
     shared.SpecificCharacterSet = "ISO_IR 192"
     shared.Modality = "MR"
@@ -212,12 +208,12 @@ def _describe_series(shared: Dataset, volume: sitk.Image, digest: str, name: str
     shared.ImageOrientationPatient = [format_number_as_ds(float(c)) for c in direction[:, :2].T.ravel()]
 
 
-def _slice(shared: Dataset, volume: sitk.Image, pixels: np.ndarray, k: int, digest: str) -> Dataset:
+def _slice(shared: Dataset, geometry: Geometry, pixels: np.ndarray, k: int, digest: str) -> Dataset:
     dataset = Dataset()
     dataset.update(shared)
     dataset.SOPInstanceUID = _uid(digest, f"slice {k}")
     dataset.InstanceNumber = k + 1
-    dataset.ImagePositionPatient = [format_number_as_ds(c) for c in volume.TransformIndexToPhysicalPoint((0, 0, k))]
+    dataset.ImagePositionPatient = [format_number_as_ds(c) for c in geometry.points(np.array([[0, 0, k]]))[0].tolist()]
     encoded = pixels[k].astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
     dataset.PixelData = encoded + b"\0" * (len(encoded) % 2)
     dataset["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
@@ -231,10 +227,11 @@ def _slice(shared: Dataset, volume: sitk.Image, pixels: np.ndarray, k: int, dige
     return dataset
 
 
-def _digest(volume: sitk.Image, array: np.ndarray, name: str) -> str:
-    geometry = (volume.GetSize(), volume.GetSpacing(), volume.GetOrigin(), volume.GetDirection())
-    digest = hashlib.sha256(repr((name, array.dtype.str, geometry)).encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
+def _digest(volume: Volume, name: str) -> str:
+    geometry = volume.geometry
+    grid = (geometry.shape, *(tuple(map(float, t)) for t in (geometry.spacing, geometry.origin, geometry.direction)))
+    digest = hashlib.sha256(repr((name, volume.array.dtype.str, grid)).encode())
+    digest.update(np.ascontiguousarray(volume.array).tobytes())
     return digest.hexdigest()
 
 

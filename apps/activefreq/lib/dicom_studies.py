@@ -1,0 +1,384 @@
+"""The studies on a DICOMweb server, and a folder that keeps what was downloaded from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pydicom
+import requests
+import SimpleITK as sitk
+from activefreq.files.atomic import atomic_write
+from cachetools import TTLCache
+from dicomweb_client import DICOMwebClient
+from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
+from dicomweb_client.session_utils import create_session_from_user_pass
+from fastapi import HTTPException
+from lib.studies import StudiesFolder
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
+from monailabel.datastore.utils.dicom import dicom_web_download_series
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.utils.others.generic import md5_digest
+from pydicom.dataset import Dataset
+
+MODALITIES = ("MR", "CT")
+"""What is annotated unless MONAI_LABEL_DICOMWEB_SEARCH_FILTER is set: what OHIF's MONAI Label mode opens."""
+
+LIST_SECONDS = 30.0
+"""How long lists of series are believed unless MONAI_LABEL_DICOMWEB_CACHE_EXPIRY is set."""
+
+FINAL = DefaultLabelTag.FINAL.value
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, order=True)
+class SegmentationSeries:
+    """A DICOM-SEG on the server; later ones sort after earlier ones.
+
+    Attributes:
+        made: Date and time as DICOM writes them, empty if unknown.
+        uid: Of its series.
+        study: UID of its study.
+        image: UID of the series that it segments, empty if unknown.
+    """
+
+    made: str
+    uid: str
+    study: str
+    image: str
+
+
+def open_dicomweb(url: str) -> DicomStudies:
+    """Connects to a DICOMweb server with the credentials and paths of MONAI Label's settings.
+
+    Raises:
+        RuntimeError: dcmqi, which writes DICOM-SEG, is not installed.
+    """
+    _find_dcmqi()
+    set_by_user = settings.model_fields_set
+    if "googleapis.com" in url:
+        client = DICOMwebClient(url=url, session=create_session_from_gcp_credentials())
+    else:
+        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+        client = DICOMwebClientX(
+            url=url,
+            session=create_session_from_user_pass(user, password) if user and password else None,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+    if "MONAI_LABEL_DICOMWEB_SEARCH_FILTER" in set_by_user:
+        filters = [settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER]
+    else:
+        filters = [{"Modality": modality} for modality in MODALITIES]
+    cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip()
+    root = Path(cache) if cache else Path.home() / ".cache" / "monailabel" / "dicom"
+    return DicomStudies(
+        client,
+        root / md5_digest(client.base_url),
+        filters=filters,
+        list_seconds=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY
+        if "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY" in set_by_user
+        else LIST_SECONDS,
+    )
+
+
+class DicomStudies(DICOMWebDatastore, StudiesFolder):
+    """Series as images, and DICOM-SEG series as their final labels.
+
+    Against MONAI Label's own: a series is downloaded once and whole, whoever asks at the same time; an image is known
+    by its series' UID or refused; a saved label counts at once; of several segmentations of an image the newest is
+    its label, also one that another program stored; a label comes back on its image's grid.
+
+    Args:
+        client: Of the server.
+        folder: For downloads, made if need be.
+        filters: QIDO searches whose results together are the images.
+        list_seconds: How long the lists of series are believed. Saving a label ends it.
+    """
+
+    def __init__(
+        self,
+        client: DICOMwebClient,
+        folder: Path,
+        *,
+        filters: Sequence[Mapping[str, Any]],
+        list_seconds: float,
+    ) -> None:
+        self._client = client
+        self._filters = filters
+        self._fetch_by_frame = settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
+        self._lists: TTLCache[str, Any] = TTLCache(maxsize=2, ttl=list_seconds)
+        self._lists_lock = threading.RLock()
+        self._segmentations_seen: dict[str, SegmentationSeries] = {}
+        self._downloads = threading.RLock()
+        # Not DICOMWebDatastore's: it would open a plain datastore.
+        StudiesFolder.__init__(self, str(folder))
+
+    def list_images(self) -> list[str]:
+        return list(self._believed("images", self._search_images))
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        return list(self._segmentations())
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        labeled = self._segmentations()
+        return [image_id for image_id in self.list_images() if image_id not in labeled]
+
+    def get_image_uri(self, image_id: str) -> str:
+        if not self._is_here(image_id):
+            with self._downloads:
+                if not self._is_here(image_id):
+                    self._check_listed(image_id)
+                    self._download(image_id)
+        return StudiesFolder.get_image_uri(self, image_id)
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Path of a label; labels are named as their images."""
+        if label_tag == FINAL:
+            self._fetch_label(label_id)
+        return StudiesFolder.get_label_uri(self, label_id, label_tag)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        rows = [
+            {"image": self.get_image_uri(image_id), "label": self.get_label_uri(image_id, FINAL)}
+            for image_id in self.get_labeled_images()
+        ]
+        if full_path:
+            return rows
+        return [{key: os.path.relpath(path, self._datastore_path) for key, path in row.items()} for row in rows]
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        raise HTTPException(405, "images are added on the DICOMweb server, not here")
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+    ) -> str:
+        """Saves a label; a final one becomes a DICOM-SEG on the server as well, and there first."""
+        image = self.get_image_uri(image_id)
+        label_info = dict(label_info or {})
+        if label_tag == FINAL:
+            values = _label_values(label_filename, image)
+            label_info.update(self._store(image_id, label_filename, _segments(values, label_info)))
+        saved = StudiesFolder.save_label(self, image_id, label_filename, label_tag, label_info)
+        self.forget_lists()
+        return saved
+
+    def forget_lists(self) -> None:
+        """Asks the server anew when the lists of images and labels are needed next."""
+        with self._lists_lock:
+            self._lists.clear()
+
+    def _believed(self, name: str, search: Callable[[], T]) -> T:
+        with self._lists_lock:
+            if name not in self._lists:
+                self._lists[name] = search()
+            found: T = self._lists[name]
+            return found
+
+    def _search(self, filters: Mapping[str, Any]) -> list[Dataset]:
+        with dicomweb_errors():
+            rows = self._client.search_for_series(search_filters=dict(filters), get_remaining=True)
+        return [Dataset.from_json(row) for row in rows]
+
+    def _search_images(self) -> list[str]:
+        found = (str(series.SeriesInstanceUID) for filters in self._filters for series in self._search(filters))
+        return list(dict.fromkeys(found))
+
+    def _segmentations(self) -> dict[str, SegmentationSeries]:
+        """The newest segmentation of each image that has one."""
+        return dict(self._believed("segmentations", self._search_segmentations))
+
+    def _search_segmentations(self) -> dict[str, SegmentationSeries]:
+        known = self._segmentations_seen
+        present: dict[str, SegmentationSeries] = {}
+        for series in self._search({"Modality": "SEG"}):
+            uid = str(series.SeriesInstanceUID)
+            present[uid] = known.get(uid) or self._describe(uid, study=str(series.StudyInstanceUID))
+        self._segmentations_seen = present
+        images = set(self.list_images())
+        return {s.image: s for s in sorted(present.values()) if s.image in images}
+
+    def _describe(self, uid: str, *, study: str) -> SegmentationSeries:
+        with dicomweb_errors():
+            described = Dataset.from_json(self._client.retrieve_series_metadata(study, uid)[0])
+        references = described.get("ReferencedSeriesSequence") or []
+        return SegmentationSeries(
+            made=str(described.get("ContentDate") or "") + str(described.get("ContentTime") or ""),
+            uid=uid,
+            study=study,
+            image=str(references[0].SeriesInstanceUID) if references else "",
+        )
+
+    def _check_listed(self, image_id: str) -> None:
+        if image_id not in self.list_images():
+            self.forget_lists()  # it may be newer than the list
+            if image_id not in self.list_images():
+                raise HTTPException(404, f"there is no image series {image_id!r} on the DICOMweb server")
+
+    def _is_here(self, image_id: str) -> bool:
+        return image_id in self._datastore.objects and self._series_folder(image_id).is_dir()
+
+    def _series_folder(self, image_id: str) -> Path:
+        """Where the series' own files are; MONAI Label looks for them beside the volume."""
+        return Path(self._datastore.image_path()) / image_id
+
+    def _download(self, image_id: str) -> None:
+        with self._temporary_folder() as temporary:
+            series = temporary / image_id
+            with dicomweb_errors():
+                dicom_web_download_series(None, image_id, str(series), self._client, self._fetch_by_frame)
+                info = self._dicom_info(image_id)
+            with _removed(dicom_to_nifti(str(series))) as volume:
+                target = self._series_folder(image_id)
+                shutil.rmtree(target, ignore_errors=True)
+                series.rename(target)
+                StudiesFolder.add_image(self, image_id, str(volume), info)
+
+    def _fetch_label(self, image_id: str) -> None:
+        """Brings the newest segmentation of an image here, if it is not."""
+        segmentation = self._segmentations().get(image_id)
+        if segmentation is None:
+            return
+        image = self.get_image_uri(image_id)
+        with self._downloads:
+            known = self.get_label_info(image_id, FINAL)
+            path = StudiesFolder.get_label_uri(self, image_id, FINAL)
+            if known.get("SeriesInstanceUID") == segmentation.uid and Path(path).is_file():
+                return
+            with self._temporary_folder() as temporary:
+                series = temporary / segmentation.uid
+                with dicomweb_errors():
+                    dicom_web_download_series(
+                        segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
+                    )
+                label = temporary / "label.nii.gz"
+                with _removed(dicom_to_nifti(str(series), is_seg=True)) as cropped:
+                    _write_on_grid(cropped, image, label)
+                StudiesFolder.save_label(self, image_id, str(label), FINAL, {"SeriesInstanceUID": segmentation.uid})
+
+    def _store(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> dict[str, Any]:
+        """Puts a label on the server as a DICOM-SEG and returns what identifies it."""
+        file = nifti_to_dicom_seg(str(self._series_folder(image_id)), label, segments)
+        if not Path(file).is_file():
+            raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
+        with _removed(file):
+            dataset = pydicom.dcmread(file)
+            with dicomweb_errors():
+                answer = self._client.store_instances([dataset])
+            if answer.get("FailedSOPSequence"):
+                raise HTTPException(502, "the DICOMweb server refused the label")
+        return {
+            "SeriesInstanceUID": str(dataset.SeriesInstanceUID),
+            "StudyInstanceUID": str(dataset.StudyInstanceUID),
+            "PatientID": str(dataset.PatientID),
+        }
+
+    @contextlib.contextmanager
+    def _temporary_folder(self) -> Iterator[Path]:
+        """On the file system of the downloads, so that what is whole can be renamed into place."""
+        with tempfile.TemporaryDirectory(prefix=".downloading-", dir=self._datastore_path) as folder:
+            yield Path(folder)
+
+
+@contextlib.contextmanager
+def dicomweb_errors() -> Iterator[None]:
+    """Within the block, trouble with the DICOMweb server answers 502 and says so."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
+
+
+@contextlib.contextmanager
+def _removed(path: str) -> Iterator[Path]:
+    """Removes a file when the block ends."""
+    try:
+        yield Path(path)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _find_dcmqi() -> None:
+    """Puts dcmqi's programs on PATH; they come with its Python package, and MONAI Label would download them."""
+    scripts = sysconfig.get_path("scripts")
+    if shutil.which("itkimage2segimage") is None:
+        os.environ["PATH"] += os.pathsep + scripts
+    if shutil.which("itkimage2segimage") is None:
+        raise RuntimeError(f"itkimage2segimage is neither on PATH nor in {scripts}: pip install dcmqi")
+
+
+def _label_values(label: str, image: str) -> list[int]:
+    """The values of a label other than 0; 422 if it cannot become a segmentation of the image."""
+    try:
+        mask = sitk.ReadImage(label)
+    except RuntimeError as error:
+        raise HTTPException(422, "the label is not a volume that can be read") from error
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(image)
+    reader.ReadImageInformation()
+    if mask.GetSize() != reader.GetSize()[:3] or mask.GetNumberOfComponentsPerPixel() != 1:
+        raise HTTPException(422, f"the label has {mask.GetSize()} voxels, but the image has {reader.GetSize()[:3]}")
+    values = [int(value) for value in np.unique(sitk.GetArrayViewFromImage(mask)) if value != 0]
+    if not values:
+        raise HTTPException(422, "the label is empty, and a DICOM-SEG cannot be: mark something first")
+    return values
+
+
+def _segments(values: Sequence[int], label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the segments of a DICOM-SEG are called, in the order of the values, which is MONAI Label's.
+
+    Args:
+        values: Of the label.
+        label_info: As the clients send it: under `label_info`, a list of {"name": ..., "idx": value}.
+    """
+    named = {int(entry.get("idx", order)): entry for order, entry in enumerate(label_info.get("label_info") or [], 1)}
+    return [_segment(value, str(named.get(value, {}).get("name") or f"label {value}")) for value in values]
+
+
+def _segment(value: int, name: str) -> dict[str, Any]:
+    if "lesion" in name.lower():
+        category, kind = ("49755003", "Morphologically Altered Structure"), ("52988006", "Lesion")
+    else:
+        category, kind = ("85756007", "Tissue"), ("85756007", "Tissue")
+    return {
+        "name": name,
+        "model_name": "ActiveFreq",
+        "segmentAttribute": {
+            "labelID": value,
+            "SegmentLabel": name,
+            "SegmentDescription": name,
+            "SegmentAlgorithmType": "SEMIAUTOMATIC",
+            "SegmentAlgorithmName": "ActiveFreq",
+            "SegmentedPropertyCategoryCodeSequence": _code(*category),
+            "SegmentedPropertyTypeCodeSequence": _code(*kind),
+            "recommendedDisplayRGBValue": [255, 0, 0],
+        },
+    }
+
+
+def _code(value: str, meaning: str) -> dict[str, str]:
+    """A SNOMED CT code."""
+    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
+
+
+def _write_on_grid(label: Path, image: str, target: Path) -> None:
+    """Writes a label on the whole grid of its image: a DICOM-SEG may hold only the slices that are not empty."""
+    grid = sitk.ReadImage(image)
+    whole = sitk.Resample(
+        sitk.ReadImage(str(label)), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8
+    )
+    with atomic_write(target) as temporary:
+        sitk.WriteImage(whole, str(temporary), True)

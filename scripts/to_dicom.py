@@ -1,0 +1,93 @@
+"""Makes DICOM studies of photographs and volumes, so that OHIF's MONAI Label mode opens them.
+
+Every image becomes one study in a folder of its own. Photographs (jpg, png, tif, bmp) become three identical slices:
+click on the one that is shown. Volumes (NIfTI, NRRD, MetaImage) keep their geometry.
+
+The same image makes the same study again: sending it twice does no harm. For every image a line
+`name,study,series,slices` goes to standard output; MONAI Label calls an image by its series.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import requests
+from dicomweb_client import DICOMwebClient
+from tqdm import tqdm
+
+from activefreq.data.pairs import files_by_stem
+from activefreq.errors import InputError
+from activefreq.files.dicom import DicomSeries, dicom_series, write_dicom
+from activefreq.files.volumes import read_volume
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    try:
+        images = find_images(arguments.images)
+        client = connect(arguments.dicomweb) if arguments.dicomweb else None
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(["name", "study", "series", "slices"])
+        for name, path in tqdm(images.items(), unit="image", disable=None):
+            series = dicom_series(read_volume(path), name=name)
+            if arguments.output:
+                write_dicom(series, arguments.output / name)
+            if client:
+                send(series, client)
+            lines.writerow([name, series.study_uid, series.series_uid, len(series.slices)])
+    except requests.RequestException as error:
+        print(f"{arguments.dicomweb} does not take the studies: {error}", file=sys.stderr)
+        return 2
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, metavar="PATH", help="an image, or a folder of images")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the studies' folders are written")
+    parser.add_argument(
+        "--dicomweb", metavar="URL", help="DICOMweb server to send them to, such as http://127.0.0.1:8042/dicom-web"
+    )
+    arguments = parser.parse_args()
+    if not (arguments.output or arguments.dicomweb):
+        parser.error("give --output, --dicomweb, or both")
+    return arguments
+
+
+def find_images(path: Path) -> dict[str, Path]:
+    """The images to convert, by name. Raises `InputError` if there is none, or if two would have one name."""
+    if path.is_file():
+        return {path.name.split(".")[0]: path}
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder")
+    found = files_by_stem(path)
+    if not found:
+        raise InputError(f"{path}: there is no image in this folder")
+    for name, files in found.items():
+        if len(files) > 1:
+            raise InputError(f"{path}: {' and '.join(file.name for file in files)} would both be called {name}")
+    return {name: files[0] for name, files in found.items()}
+
+
+def connect(url: str) -> DICOMwebClient:
+    client = DICOMwebClient(url)
+    client.set_http_retry_params(retry=False)  # it would try a server that is not there for half a minute
+    return client
+
+
+def send(series: DicomSeries, client: DICOMwebClient) -> None:
+    """Stores a series on a DICOMweb server. Raises `requests.RequestException` if it does not take it."""
+    answer = client.store_instances(list(series.slices))
+    failed = answer.get("FailedSOPSequence")
+    if failed:
+        raise requests.RequestException(f"{len(failed)} slices of {series.name} were refused")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
