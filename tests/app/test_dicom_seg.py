@@ -13,6 +13,7 @@ from monailabel.datastore.utils.convert import dicom_seg_to_itk_image, nifti_to_
 
 from activefreq.data.sample_studies import mr_like
 from activefreq.files.dicom import dicom_series, write_dicom
+from activefreq.files.volumes import read_volume
 
 
 @pytest.mark.parametrize("use_itk", [True, False], ids=["dcmqi", "pydicom_seg"])
@@ -23,7 +24,8 @@ def test_a_mask_survives_the_way_through_dicom_seg(
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
     sample = mr_like((40, 48, 10))
-    write_dicom(dicom_series(sample.image, name="scan"), tmp_path / "series")
+    sitk.WriteImage(sample.image, str(tmp_path / "scan.nrrd"))
+    write_dicom(dicom_series(read_volume(tmp_path / "scan.nrrd"), name="scan"), tmp_path / "series")
     label = sitk.GetImageFromArray(sample.mask.astype(np.uint8))
     label.CopyInformation(sample.image)
     sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
