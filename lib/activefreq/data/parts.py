@@ -19,8 +19,13 @@ def part_of(group: str, *, validation: float = 0.1, test: float = 0.1, seed: int
         validation, test: Expected share of the groups in these parts; the rest is for training.
         seed: Another seed is another division. The default one gives each part patients of both Sunnybrook sets.
     """
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
+    position = position_of(group, seed=seed)
     if position < test:
         return "test"
     return "validation" if position < test + validation else "train"
+
+
+def position_of(group: str, *, seed: int) -> float:
+    """A number in [0, 1) that depends on the group's name and the seed alone, spread evenly over the names."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -24,6 +24,14 @@ class Pair(Protocol):
     def target(self) -> np.ndarray: ...
 
 
+class PairSource(Protocol):
+    """A sequence of pairs, such as a list or a `data.samples.SampleSource`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Pair: ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """The views of one step and the seed of everything random that is done with them."""
@@ -41,7 +49,7 @@ class Mixture:
         weights: Share of each source in an epoch; an epoch is as long as all sources together.
     """
 
-    def __init__(self, sources: Sequence[Sequence[Pair]], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, sources: Sequence[PairSource], weights: Sequence[float] | None = None) -> None:
         if not sources or not all(len(source) for source in sources):
             raise ValueError("a mixture needs sources with at least one pair each")
         shares = np.array([len(source) for source in sources] if weights is None else weights, float)

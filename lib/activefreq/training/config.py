@@ -79,8 +79,10 @@ class TrainingConfig:
         validate_every: Steps between validations through the session; 0 for only at the end.
         validation_images: At most so many images of the validation part, spread evenly.
         validation_clicks: Clicks of a validation.
-        save_every: Steps between checkpoints for resuming.
-        precision: "float32", or "bfloat16" for autocast.
+        save_every: Steps between checkpoints for resuming; 0 for only after validations and at the end.
+        precision: "float32", or "bfloat16" or "float16" for autocast.
+        frozen_statistics: Keep the running statistics of batch normalization as they are: a small data set's are
+            worse than those of the weights that it begins with.
         workers: Threads that prepare batches ahead; the batches do not depend on it.
     """
 
@@ -98,6 +100,7 @@ class TrainingConfig:
     validation_clicks: int = 5
     save_every: int = 200
     precision: str = "float32"
+    frozen_statistics: bool = False
     workers: int = 1
 
     @property

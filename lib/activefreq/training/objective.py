@@ -6,9 +6,11 @@ Source: the paper's sections 3.3 and 4.1 after RITM and FocalClick.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from activefreq.clicks import Click, click_disks
@@ -17,14 +19,59 @@ from activefreq.models.refiner import align
 from activefreq.session.boxes import Box
 from activefreq.training.batches import Batch
 from activefreq.training.clicking import correcting_click, first_clicks
-from activefreq.training.config import TrainingConfig
+from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Exercise(NamedTuple):
+    """What the model is asked in the pass that it learns from, and the truth; all on its device.
+
+    Attributes:
+        images: (B, 3, S, S).
+        prompt: (B, 3, S, S): the previous answer and the clicks.
+        focus_images: (B, 3, R, R).
+        disks: (B, 2, R, R), the clicks of the focus crops.
+        fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the view.
+        targets: (B, 1, S, S).
+        focus_targets: (B, 1, R, R).
+    """
+
+    images: torch.Tensor
+    prompt: torch.Tensor
+    focus_images: torch.Tensor
+    disks: torch.Tensor
+    fractions: torch.Tensor
+    targets: torch.Tensor
+    focus_targets: torch.Tensor
+
+
+class Logits(NamedTuple):
+    """Answers of both passes: coarse (B, 1, S, S), refined and detail (B, 1, R, R)."""
+
+    coarse: torch.Tensor
+    refined: torch.Tensor
+    detail: torch.Tensor
+
+
+class Passes(nn.Module):
+    """Both passes as one forward, which is what torch's DistributedDataParallel can wrap."""
+
+    def __init__(self, model: InteractiveModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, exercise: Exercise) -> Logits:
+        coarse = self.model.coarse(exercise.images, exercise.prompt)
+        refined = self.model.refine(exercise.focus_images, exercise.disks, coarse, exercise.fractions)
+        return Logits(coarse.logits.float(), refined.logits.float(), refined.detail.float())
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Unweighted parts and the weighted total, all scalars."""
+    """Unweighted parts and the weighted total, all scalars: means over the images of a batch."""
 
     total: torch.Tensor
     coarse: torch.Tensor
@@ -32,11 +79,11 @@ class Losses:
     detail: torch.Tensor
 
 
-def batch_loss(model: InteractiveModel, batch: Batch, config: TrainingConfig, device: torch.device) -> Losses:
-    """Runs the rounds without gradient, then the last pass with it.
+def make_exercise(model: InteractiveModel, batch: Batch, config: TrainingConfig, device: torch.device) -> Exercise:
+    """Draws clicks, and lets the model answer them in rounds without gradient.
 
     Args:
-        model: In training mode; its normalization statistics are updated by the last pass only.
+        model: In any mode; neither the mode nor its normalization statistics change.
     """
     images = torch.stack([view.image for view in batch.views]).to(device)
     targets = torch.stack([view.target for view in batch.views])
@@ -54,35 +101,46 @@ def batch_loss(model: InteractiveModel, batch: Batch, config: TrainingConfig, de
                 made.append(click)
 
     targets = targets.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        coarse = model.coarse(images, _prompt(previous, clicks, model, device))
-        size = images.shape[2]
-        boxes = [training_focus(mask, made[-1], rng) for mask, made, rng in zip(masks, clicks, generators, strict=True)]
-        fractions = torch.tensor(
-            [[box.top / size, box.left / size, box.bottom / size, box.right / size] for box in boxes]
-        ).to(device)
-        # The refine layer learns at the scale at which it will work.
-        side = round(size * model.config.refine_size / model.config.input_size)
-        focus_images = align(images, fractions, (side, side))
-        focus_targets = (align(targets, fractions, (side, side)) > 0.5).float()
-        disks = torch.stack(
-            [_focus_disks(made, box, side, model.config.disk_radius) for made, box in zip(clicks, boxes, strict=True)]
-        ).to(device)
-        refined = model.refine(focus_images, disks, coarse, fractions)
-
-    weights = config.losses
-    logits, refined_logits, detail_logits = coarse.logits.float(), refined.logits.float(), refined.detail.float()
-    coarse_loss = focal_loss(logits, targets, gamma=weights.gamma)
-    refined_loss = focal_loss(refined_logits, focus_targets, gamma=weights.gamma, weight=boundary_weight(focus_targets))
-    detail_loss = functional.binary_cross_entropy_with_logits(detail_logits, detail_target(focus_targets))
-    total = (
-        weights.coarse * coarse_loss
-        + weights.coarse_dice * dice_loss(logits, targets)
-        + weights.refined * refined_loss
-        + weights.refined_dice * dice_loss(refined_logits, focus_targets)
-        + weights.detail * detail_loss
+    size = images.shape[2]
+    boxes = [training_focus(mask, made[-1], rng) for mask, made, rng in zip(masks, clicks, generators, strict=True)]
+    fractions = torch.tensor(
+        [[box.top / size, box.left / size, box.bottom / size, box.right / size] for box in boxes], device=device
     )
-    return Losses(total, coarse_loss.detach(), refined_loss.detach(), detail_loss.detach())
+    # The refine layer learns at the scale at which it will work.
+    side = round(size * model.config.refine_size / model.config.input_size)
+    disks = torch.stack(
+        [_focus_disks(made, box, side, model.config.disk_radius) for made, box in zip(clicks, boxes, strict=True)]
+    )
+    return Exercise(
+        images,
+        _prompt(previous, clicks, model, device),
+        align(images, fractions, (side, side)),
+        disks.to(device),
+        fractions,
+        targets,
+        (align(targets, fractions, (side, side)) > 0.5).float(),
+    )
+
+
+def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> Losses:
+    """Compares the answers with the truth."""
+    targets, focus_targets = exercise.targets, exercise.focus_targets
+    coarse = focal_loss(logits.coarse, targets, gamma=weights.gamma)
+    refined = focal_loss(logits.refined, focus_targets, gamma=weights.gamma, weight=boundary_weight(focus_targets))
+    detail = functional.binary_cross_entropy_with_logits(logits.detail, detail_target(focus_targets))
+    total = (
+        weights.coarse * coarse
+        + weights.coarse_dice * dice_loss(logits.coarse, targets)
+        + weights.refined * refined
+        + weights.refined_dice * dice_loss(logits.refined, focus_targets)
+        + weights.detail * detail
+    )
+    return Losses(total, coarse.detach(), refined.detach(), detail.detach())
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The mixed precision of a training, to be used as a context."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
 
 
 def _answer(
@@ -93,12 +151,12 @@ def _answer(
     config: TrainingConfig,
 ) -> torch.Tensor:
     """The coarse probability (B, 1, S, S) on the CPU, as a session would have it."""
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    device = images.device
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits = model.coarse(images, _prompt(previous, clicks, model, device)).logits
-    model.train(training)
+    with torch.no_grad(), autocast(images.device, config.precision):
+        logits = model.coarse(images, _prompt(previous, clicks, model, images.device)).logits
+    for module, training in modes:
+        module.training = training
     return torch.sigmoid(logits.float()).cpu()
 
 

@@ -12,7 +12,7 @@ from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import step
-from activefreq.training.batches import Pair
+from activefreq.training.batches import Pair, PairSource
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ValidationResult:
 
 def validate(
     model: InteractiveModel,
-    pairs: Sequence[Pair],
+    pairs: PairSource,
     *,
     clicks: int,
     limit: int | None = None,

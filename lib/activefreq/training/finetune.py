@@ -1,0 +1,288 @@
+"""Fine-tuning of a served checkpoint on the few labels that people have saved.
+
+The fine-tuned weights replace the served ones only if a validation through the click session says that they are
+not worse. What is held out is chosen by a hash of its name, so that over rounds of labelling and fine-tuning no
+image that a checkpoint was trained on becomes one that it is validated on.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from activefreq.data.parts import position_of
+from activefreq.data.samples import SampleSource
+from activefreq.errors import InputError
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.models.interactive import InteractiveModel
+from activefreq.session.segmenter import resolve_device
+from activefreq.training.batches import Mixture
+from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
+from activefreq.training.engine import Progress, TrainingRun
+from activefreq.training.memory import CachedPairs
+from activefreq.training.validation import ValidationResult
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """A fine-tuning.
+
+    Attributes:
+        epochs: Rounds over the training images.
+        views: Random views of each image in an epoch.
+        batch_size: Views in an optimizer step.
+        validation_share: Share of the groups (patients, or images) that is held out.
+        patience: Validations without an improvement after which it ends early; None for never. One follows each epoch.
+        validation_images: At most so many held-out images are clicked on.
+        validation_clicks: Clicks on each.
+        learning_rate: Peak of the rate.
+        precision: "float32", or "bfloat16" or "float16" for autocast.
+        workers: Threads that prepare batches ahead.
+    """
+
+    epochs: int = 30
+    views: int = 4
+    batch_size: int = 4
+    validation_share: float = 0.2
+    patience: int | None = None
+    validation_images: int = 24
+    validation_clicks: int = 5
+    learning_rate: float = 1e-4
+    precision: str = "float32"
+    seed: int = 0
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "views", "batch_size", "validation_images", "validation_clicks"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.validation_share < 1:
+            raise InputError(f"validation_share must be at least 0 and below 1, not {self.validation_share}")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience must be at least 1 or None, not {self.patience}")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise InputError(f"learning_rate must be a positive number, not {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class FinetuneProgress:
+    """What a listener is told after every step.
+
+    Attributes:
+        step, steps: Steps done, and planned.
+        epoch: Epochs begun.
+        loss: Total loss of the step.
+        validation: Set on steps after which the model was validated.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    validation: ValidationResult | None = None
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What came of a fine-tuning.
+
+    Attributes:
+        published: True if the new weights have replaced the old ones.
+        reason: What the validation said, in a sentence.
+        before: Validation of the checkpoint that it began with.
+        best: The best validation after it, whether or not it was good enough.
+        validated_on: "held-out groups", or "held-out slices" or "training images" where there was too little to hold
+            out more.
+        training, validation: Names of the samples.
+        steps, epochs: Steps and whole epochs done.
+        stopped: True if a stop request or the patience ended it early.
+        losses: Mean total loss of each epoch.
+    """
+
+    published: bool
+    reason: str
+    before: ValidationResult
+    best: ValidationResult | None
+    validated_on: str
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    steps: int
+    epochs: int
+    stopped: bool
+    losses: tuple[float, ...]
+
+    def stats(self) -> dict[str, Any]:
+        """The same as plain JSON values; no NaN or infinity among them."""
+        return {
+            "published": self.published,
+            "reason": self.reason,
+            "miou_before": [round(value, 4) for value in self.before.miou],
+            "miou_after": None if self.best is None else [round(value, 4) for value in self.best.miou],
+            "validated_on": self.validated_on,
+            "training": list(self.training),
+            "validation": list(self.validation),
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "stopped": self.stopped,
+            "loss": [round(value, 4) for value in self.losses],
+        }
+
+
+def finetune(
+    checkpoint: Checkpoint,
+    samples: SampleSource,
+    config: FinetuneConfig = FinetuneConfig(),
+    *,
+    publish: Path | None = None,
+    device: str | torch.device = "auto",
+    listener: Callable[[FinetuneProgress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> FinetuneResult:
+    """Trains on the samples, beginning with a checkpoint, and publishes what did not get worse.
+
+    Args:
+        checkpoint: Usually the one that is served; it is not changed.
+        samples: One is enough.
+        publish: The file that the best weights replace, atomically, if their validation is no worse than the
+            checkpoint's own; None writes nothing.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        listener: Told after every step; what it raises ends the fine-tuning, and nothing is published.
+        stop: Asked after every step. On True the fine-tuning ends there; the best weights so far are published.
+
+    Raises:
+        InputError: A sample's files cannot be used.
+        ActiveFreqError: The loss stopped being a number; nothing is published.
+    """
+    training, validation, validated_on = hold_out(samples, config.validation_share, seed=config.seed)
+    steps_per_epoch = math.ceil(len(training) * config.views / config.batch_size)
+    plan = _plan(checkpoint.model, config, steps_per_epoch)
+    run = TrainingRun(
+        copy.deepcopy(checkpoint.model),
+        plan,
+        Mixture([CachedPairs(training)]),
+        CachedPairs(validation),
+        device=resolve_device(device),
+        session=checkpoint.session,
+    )
+    before = run.validate()
+    keeper = _BestKeeper(run, before)
+    epoch_losses: list[list[float]] = []
+
+    def after_step(progress: Progress) -> None:
+        epoch = math.ceil(progress.step / steps_per_epoch)
+        if len(epoch_losses) < epoch:
+            epoch_losses.append([])
+        epoch_losses[-1].append(float(progress.losses.total))
+        if progress.validation is not None:
+            keeper.judge(progress.validation)
+        if listener is not None:
+            listener(FinetuneProgress(progress.step, plan.steps, epoch, epoch_losses[-1][-1], progress.validation))
+
+    run.listener = after_step
+    run.stop = lambda: keeper.unimproved == config.patience or (stop is not None and stop())
+    run.run()
+
+    if publish is not None and keeper.weights is not None and keeper.best is not None:
+        run.published.load_state_dict(keeper.weights)
+        info = {**checkpoint.info, "finetuned": {"images": training.names, "miou": keeper.best.miou}}
+        save_checkpoint(publish, Checkpoint(run.published, checkpoint.session, info))
+    return FinetuneResult(
+        published=publish is not None and keeper.weights is not None,
+        reason=_reason(before, keeper.best, validated_on),
+        before=before,
+        best=keeper.best,
+        validated_on=validated_on,
+        training=training.names,
+        validation=validation.names,
+        steps=run.step,
+        epochs=run.step // steps_per_epoch,
+        stopped=run.step < plan.steps,
+        losses=tuple(sum(losses) / len(losses) for losses in epoch_losses),
+    )
+
+
+def hold_out(samples: SampleSource, share: float, *, seed: int = 0) -> tuple[SampleSource, SampleSource, str]:
+    """Divides samples into a training and a validation part, however few there are.
+
+    Returns:
+        The parts and what the validation part consists of, see `FinetuneResult.validated_on`.
+    """
+    if not len(samples):
+        raise InputError("there is no labelled image to train on")
+    for what, names in (("held-out groups", samples.groups), ("held-out slices", samples.names)):
+        if share == 0 or len(set(names)) < 2:
+            continue
+        positions = {name: position_of(name, seed=seed) for name in names}
+        ordered = sorted(positions, key=lambda name: (positions[name], name))
+        held = {name for name in ordered if positions[name] < share} or {ordered[0]}
+        if len(held) == len(ordered):
+            held.remove(ordered[-1])
+        inside = [index for index, name in enumerate(names) if name not in held]
+        outside = [index for index, name in enumerate(names) if name in held]
+        return samples.subset(inside), samples.subset(outside), what
+    return samples, samples, "training images"
+
+
+def _plan(model: InteractiveModel, config: FinetuneConfig, steps_per_epoch: int) -> TrainingConfig:
+    steps = config.epochs * steps_per_epoch
+    return TrainingConfig(
+        model=model.config,
+        stages=(StageConfig(steps, model.config.input_size),),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        # The average reaches back over about an epoch or two, so that also short runs leave their start behind.
+        optimizer=OptimizerConfig(
+            learning_rate=config.learning_rate,
+            warmup=min(10, steps),
+            average=1 - 1 / max(10, min(steps_per_epoch, 100)),
+        ),
+        validate_every=steps_per_epoch,
+        validation_images=config.validation_images,
+        validation_clicks=config.validation_clicks,
+        save_every=0,
+        precision=config.precision,
+        frozen_statistics=True,
+        workers=config.workers,
+    )
+
+
+class _BestKeeper:
+    """Keeps the weights of the best validation that is no worse than the one before the fine-tuning.
+
+    Attributes:
+        best: The best validation so far, good enough or not.
+        weights: Copies of the weights behind it, on the CPU; None while it is not good enough.
+        unimproved: Validations since the best one.
+    """
+
+    def __init__(self, run: TrainingRun, before: ValidationResult) -> None:
+        self._run = run
+        self._before = before
+        self.best: ValidationResult | None = None
+        self.weights: dict[str, torch.Tensor] | None = None
+        self.unimproved = 0
+
+    def judge(self, validation: ValidationResult) -> None:
+        self.unimproved += 1
+        if self.best is not None and validation.score <= self.best.score:
+            return
+        self.best, self.unimproved = validation, 0
+        if validation.score >= self._before.score:
+            weights = self._run.published.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _reason(before: ValidationResult, best: ValidationResult | None, validated_on: str) -> str:
+    if best is None:
+        return "it ended before its first validation"
+    outcome = "it did not get worse" if best.score >= before.score else "it got worse"
+    return (
+        f"{outcome}: mean IoU over {len(before.miou)} clicks on {validated_on} ({before.images}) was "
+        f"{before.score:.4f} before and is {best.score:.4f} after"
+    )
