@@ -6,9 +6,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from activefreq.files.volumes import Volume, read_volume
+from activefreq.errors import InputError
+from activefreq.files.volumes import Volume, read_geometry, read_volume
 from activefreq.session import PreparedImage, prepare_image
 from activefreq.session.cache import ByteCache
+from activefreq.session.intensity import MAX_PIXELS
+
+MAX_VOXELS = 400_000_000
+"""Of a volume that is served: more than any scanner makes, and what 16 GB of memory bear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +45,20 @@ class ImageCache:
         """Reads an image, unless it is kept and its file is as it was. Raises `InputError` if it cannot be used."""
         stat = path.stat()
         key = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return self._volumes.get_or_make(key, lambda: LoadedImage(key, read_volume(path)))
+        return self._volumes.get_or_make(key, lambda: LoadedImage(key, _read(path)))
 
     def prepare(self, image: LoadedImage, k: int) -> PreparedImage:
         """Slice k as the click session works on it."""
         return self._slices.get_or_make((image.key, k), lambda: prepare_image(image.volume.array[k]))
+
+
+def _read(path: Path) -> Volume:
+    try:
+        if path.is_file():
+            _, rows, columns = read_geometry(path, max_voxels=MAX_VOXELS).shape
+            if rows * columns > MAX_PIXELS:
+                raise InputError(f"{path}: slices of {columns} x {rows} pixels are more than {MAX_PIXELS} pixels")
+        return read_volume(path, max_voxels=MAX_VOXELS)
+    except InputError as error:
+        # Clients know the image by its name; where the server keeps it is not theirs to know.
+        raise InputError(str(error).replace(str(path), path.name)) from error

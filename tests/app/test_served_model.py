@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from fastapi import HTTPException
+from tiny import make_tiny_model
+
+from activefreq.errors import CheckpointError
+from activefreq.files.atomic import atomic_write
+from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
+from lib.answers import http_errors
+from lib.served_model import ServedModel
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.pt"
+
+
+def serve(path: Path) -> ServedModel:
+    return ServedModel(str(path), device="cpu", cache_bytes=1 << 20)
+
+
+def write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def test_loads_a_checkpoint_once(path: Path, tiny_checkpoint: Path) -> None:
+    write(path, tiny_checkpoint.read_bytes())
+    model = serve(path)
+    first = model.current()
+    assert first.version == checkpoint_hash(path)[:12]
+    assert model.current() is first
+
+
+def test_serves_a_new_checkpoint(path: Path, tiny_checkpoint: Path) -> None:
+    write(path, tiny_checkpoint.read_bytes())
+    model = serve(path)
+    first = model.current()
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    second = model.current()
+    assert second.version == checkpoint_hash(path)[:12] != first.version
+    assert second.replay is not first.replay
+
+
+def test_serves_the_model_before_a_broken_checkpoint(
+    path: Path, tiny_checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = tiny_checkpoint.read_bytes()
+    write(path, whole)
+    model = serve(path)
+    first = model.current()
+    for broken in (b"", b"garbage", whole[: len(whole) // 2]):
+        write(path, broken)
+        with caplog.at_level(logging.ERROR):
+            assert model.current() is first
+        assert "model.pt" in caplog.text
+        caplog.clear()
+        # Read, and reported, once.
+        assert model.current() is first
+        assert not caplog.records
+    path.unlink()
+    assert model.current() is first
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    assert model.current().version != first.version
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def test_no_usable_checkpoint_is_said_until_there_is_one(
+    path: Path, tiny_checkpoint: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        write(path, content)
+    model = serve(path)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"model\.pt"):
+            model.current()
+    write(path, tiny_checkpoint.read_bytes())
+    assert model.current().version == checkpoint_hash(tiny_checkpoint)[:12]
+
+
+def test_a_broken_checkpoint_is_answered_with_503() -> None:
+    with pytest.raises(HTTPException) as caught, http_errors():
+        raise CheckpointError("model.pt is damaged")
+    assert caught.value.status_code == 503
+    assert "model.pt is damaged" in caught.value.detail

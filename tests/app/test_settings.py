@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from activefreq.errors import InputError
+from lib.settings import AppSettings
+
+
+def test_everything_has_a_default() -> None:
+    assert AppSettings.parse({}) == AppSettings()
+
+
+def test_reads_strings() -> None:
+    parsed = AppSettings.parse({"checkpoint": "a b.pt", "device": "cpu", "label": "knee", "cache_mb": "3"})
+    assert parsed == AppSettings(checkpoint="a b.pt", device="cpu", label="knee", cache_bytes=3 << 20)
+
+
+@pytest.mark.parametrize("value", ["many", "1.5", "-1", ""])
+def test_a_bad_size_is_named(value: str) -> None:
+    with pytest.raises(InputError, match="cache_mb"):
+        AppSettings.parse({"cache_mb": value})
