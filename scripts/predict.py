@@ -1,0 +1,83 @@
+"""Segments an image or a slice of a volume by clicks given on the command line, and writes mask and picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from activefreq.clicks import Click
+from activefreq.errors import ActiveFreqError, InputError
+
+
+def parse_click(text: str) -> Click:
+    """Reads "y,x" or "y,x,+" or "y,x,-"."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("+", "-")):
+        raise InputError(f"a click is y,x or y,x,+ or y,x,-, not {text!r}")
+    try:
+        return Click(int(parts[0]), int(parts[1]), parts[2:] != ["-"])
+    except ValueError:
+        raise InputError(f"a click has whole numbers, not {text!r}") from None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", type=Path, help="2D image, or volume with --slice")
+    parser.add_argument(
+        "--click",
+        action="append",
+        required=True,
+        metavar="Y,X[,+|-]",
+        help="row and column, + for the object (the default) or - for the background; repeat in order",
+    )
+    parser.add_argument("--slice", type=int, metavar="K", help="slice of a volume, in the file's own order")
+    parser.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
+    parser.add_argument("--previous-mask", type=Path, help="2D mask to correct")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, required=True, help="mask file to write, such as mask.png")
+    parser.add_argument("--picture", type=Path, help="also draw image, clicks and outline into this PNG")
+    arguments = parser.parse_args()
+    try:
+        run(arguments)
+    except (ActiveFreqError, OSError) as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    # Imported here, so that --help and a misspelt click answer at once.
+    from PIL import Image
+
+    from activefreq.files.atomic import atomic_write
+    from activefreq.files.images import read_image, read_labels
+    from activefreq.files.volumes import read_volume
+
+    clicks = [parse_click(text) for text in arguments.click]
+    if arguments.slice is None:
+        image = read_image(arguments.image)
+    else:
+        volume = read_volume(arguments.image).array
+        if not 0 <= arguments.slice < len(volume):
+            raise InputError(f"{arguments.image} has the slices 0 to {len(volume) - 1}, not {arguments.slice}")
+        image = volume[arguments.slice]
+    previous = None if arguments.previous_mask is None else read_labels(arguments.previous_mask) != 0
+
+    from activefreq.session.segmenter import InteractiveSegmenter
+
+    segmenter = InteractiveSegmenter.from_pretrained(arguments.weights, arguments.device)
+    result = segmenter.predict(image, clicks, previous)
+    with atomic_write(arguments.output) as path:
+        Image.fromarray(result.mask.astype(np.uint8) * 255).save(path)
+    if arguments.picture is not None:
+        from activefreq.session.picture import draw_result
+
+        with atomic_write(arguments.picture) as path:
+            Image.fromarray(draw_result(image, result.mask, clicks)).save(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
