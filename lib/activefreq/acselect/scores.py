@@ -87,7 +87,7 @@ def measure_regions(probability: np.ndarray, regions: Regions, *, entropy: np.nd
     if entropy is not None and entropy.shape != probability.shape:
         raise InputError(f"entropy has shape {entropy.shape}, but the image {probability.shape}")
     flat, numbers = regions.pixels()
-    p = np.asarray(probability, np.float64).ravel()[flat]
+    p = np.asarray(probability).ravel()[flat].astype(np.float64)
     h = binary_entropy(p) if entropy is None else np.asarray(entropy, np.float64).ravel()[flat]
     wrong = np.where(regions.positive[numbers], 1.0 - p, p)
     wrongness = region_mean(wrong, numbers, regions.areas)
