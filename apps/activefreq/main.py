@@ -20,7 +20,9 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.dicom_studies import open_dicomweb
 from lib.infers import make_infers
+from lib.ohif import add_ohif_routes
 from lib.routes import replace_infer_route
 from lib.scoring import make_scoring_methods
 from lib.settings import AppSettings
@@ -45,7 +47,7 @@ class ActiveFreqApp(MONAILabelApp):
 
     def init_datastore(self) -> Datastore:
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            return open_dicomweb(self.studies.rstrip("/"))
         return StudiesFolder(
             self.studies,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
@@ -70,6 +72,7 @@ class ActiveFreqApp(MONAILabelApp):
             from monailabel.app import app as server  # imports the whole server: only where it runs
 
             replace_infer_route(server)
+            add_ohif_routes(server, label=self._settings.label)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Runs one inference task.

@@ -84,9 +84,11 @@ class Viewer:
 
     def run(self, task: str = "PointPrompts") -> Response:
         """Presses a tab's Run button; returns the server's answer when the viewer has shown it."""
-        with self.page.expect_console_message(lambda message: "updated the segmentation" in message.text):
-            with self.page.expect_response(lambda response: "/infer/" in response.url) as answer:
-                self.page.click(f"button[title='Run {task}']")
+        with (
+            self.page.expect_console_message(lambda message: "updated the segmentation" in message.text),
+            self.page.expect_response(lambda response: "/infer/" in response.url) as answer,
+        ):
+            self.page.click(f"button[title='Run {task}']")
         return answer.value
 
     def label_map(self) -> np.ndarray:

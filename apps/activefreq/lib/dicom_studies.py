@@ -16,14 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pydicom
 import requests
-import SimpleITK as sitk
-from activefreq.files.atomic import atomic_write
 from cachetools import TTLCache
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
 from dicomweb_client.session_utils import create_session_from_user_pass
 from fastapi import HTTPException
-from lib.studies import StudiesFolder
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
@@ -31,6 +28,11 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import md5_digest
 from pydicom.dataset import Dataset
+
+from activefreq.errors import InputError
+from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels, write_mask
+from lib.answers import http_errors
+from lib.studies import StudiesFolder
 
 MODALITIES = ("MR", "CT")
 """What is annotated unless MONAI_LABEL_DICOMWEB_SEARCH_FILTER is set: what OHIF's MONAI Label mode opens."""
@@ -79,6 +81,7 @@ def open_dicomweb(url: str) -> DicomStudies:
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+    client.set_http_retry_params(retry=False)  # else a server that is down holds every request up for half a minute
     if "MONAI_LABEL_DICOMWEB_SEARCH_FILTER" in set_by_user:
         filters = [settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER]
     else:
@@ -170,7 +173,8 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         image = self.get_image_uri(image_id)
         label_info = dict(label_info or {})
         if label_tag == FINAL:
-            values = _label_values(label_filename, image)
+            with http_errors():
+                values = _label_values(label_filename, image)
             label_info.update(self._store(image_id, label_filename, _segments(values, label_info)))
         saved = StudiesFolder.save_label(self, image_id, label_filename, label_tag, label_info)
         self.forget_lists()
@@ -264,10 +268,13 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                     dicom_web_download_series(
                         segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
                     )
-                label = temporary / "label.nii.gz"
-                with _removed(dicom_to_nifti(str(series), is_seg=True)) as cropped:
-                    _write_on_grid(cropped, image, label)
-                StudiesFolder.save_label(self, image_id, str(label), FINAL, {"SeriesInstanceUID": segmentation.uid})
+                with _removed(dicom_to_nifti(str(series), is_seg=True)) as cropped, http_errors():
+                    # A DICOM-SEG may hold only the slices that are not empty.
+                    whole = resample_labels(read_label_volume(cropped), read_geometry(image))
+                    label = temporary / "label.nii.gz"
+                    write_mask(label, whole.array.astype(np.uint8), like=whole)
+                info = {"SeriesInstanceUID": segmentation.uid, "StudyInstanceUID": segmentation.study}
+                StudiesFolder.save_label(self, image_id, str(label), FINAL, info)
 
     def _store(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> dict[str, Any]:
         """Puts a label on the server as a DICOM-SEG and returns what identifies it."""
@@ -321,19 +328,15 @@ def _find_dcmqi() -> None:
 
 
 def _label_values(label: str, image: str) -> list[int]:
-    """The values of a label other than 0; 422 if it cannot become a segmentation of the image."""
-    try:
-        mask = sitk.ReadImage(label)
-    except RuntimeError as error:
-        raise HTTPException(422, "the label is not a volume that can be read") from error
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(image)
-    reader.ReadImageInformation()
-    if mask.GetSize() != reader.GetSize()[:3] or mask.GetNumberOfComponentsPerPixel() != 1:
-        raise HTTPException(422, f"the label has {mask.GetSize()} voxels, but the image has {reader.GetSize()[:3]}")
-    values = [int(value) for value in np.unique(sitk.GetArrayViewFromImage(mask)) if value != 0]
+    """The values of a label other than 0. Raises `InputError` if it cannot become a segmentation of the image."""
+    labels, grid = read_label_volume(label), read_geometry(image)
+    if not labels.geometry.matches(grid):
+        raise InputError(
+            f"the label of {labels.geometry.shape} voxels does not lie on the grid of its image of {grid.shape} voxels"
+        )
+    values = [int(value) for value in np.unique(labels.array) if value != 0]
     if not values:
-        raise HTTPException(422, "the label is empty, and a DICOM-SEG cannot be: mark something first")
+        raise InputError("the label is empty, and a DICOM-SEG cannot be: mark something first")
     return values
 
 
@@ -372,13 +375,3 @@ def _segment(value: int, name: str) -> dict[str, Any]:
 def _code(value: str, meaning: str) -> dict[str, str]:
     """A SNOMED CT code."""
     return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
-
-
-def _write_on_grid(label: Path, image: str, target: Path) -> None:
-    """Writes a label on the whole grid of its image: a DICOM-SEG may hold only the slices that are not empty."""
-    grid = sitk.ReadImage(image)
-    whole = sitk.Resample(
-        sitk.ReadImage(str(label)), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8
-    )
-    with atomic_write(target) as temporary:
-        sitk.WriteImage(whole, str(temporary), True)

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from lib.answers import http_errors
 from monailabel.config import settings
 from monailabel.endpoints.ohif import get_ohif
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
+
+from activefreq.files.volumes import Geometry, read_geometry, write_mask
+from lib.answers import http_errors
 
 LABEL_PATH = "/activefreq/label"
 CONFIGURATION_PATH = "/ohif/app-config.js"
@@ -48,7 +49,7 @@ def add_ohif_routes(server: FastAPI, *, label: str) -> None:
         """
         app = app_instance()
         grid = await run_in_threadpool(_grid, app, image)
-        voxels = int(np.prod(grid.GetSize()))
+        voxels = int(np.prod(grid.shape))
         if request.headers.get("content-length") != str(voxels):
             raise HTTPException(422, f"the image has {voxels} voxels, and the mask must have as many bytes")
         values = np.frombuffer(await request.body(), np.uint8)
@@ -69,26 +70,17 @@ def _configuration(label: str) -> Response:
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-store"})
 
 
-def _grid(app: MONAILabelApp, image: str) -> sitk.ImageFileReader:
-    """The header of an image: its size and geometry."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(app.datastore().get_image_uri(image))
-    reader.ReadImageInformation()
-    return reader
+def _grid(app: MONAILabelApp, image: str) -> Geometry:
+    with http_errors():
+        return read_geometry(app.datastore().get_image_uri(image))
 
 
-def _save(
-    app: MONAILabelApp, image: str, values: np.ndarray, grid: sitk.ImageFileReader, *, label: str, user: str
-) -> str:
+def _save(app: MONAILabelApp, image: str, values: np.ndarray, grid: Geometry, *, label: str, user: str) -> str:
     """Saves the mask values != 0 as the final label, as `PUT /datastore/label` does, and returns its id."""
-    mask = sitk.GetImageFromArray((values != 0).astype(np.uint8).reshape(grid.GetSize()[::-1]))
-    mask.SetSpacing(grid.GetSpacing())
-    mask.SetOrigin(grid.GetOrigin())
-    mask.SetDirection(grid.GetDirection())
     info: dict[str, Any] = {"label_info": [{"name": label, "idx": 1}], "user": user}
     with http_errors(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mask.nii.gz"
-        sitk.WriteImage(mask, str(path), True)
+        write_mask(path, (values != 0).reshape(grid.shape), like=grid)
         saved: str = app.datastore().save_label(image, str(path), DefaultLabelTag.FINAL.value, info)
     app.on_save_label(image, saved)
     return saved

@@ -1,0 +1,278 @@
+"""The datastore of a DICOMweb server, against a server in memory; tests/browser has a real one."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from fastapi import HTTPException
+from pydicom.dataset import Dataset
+from synthetic import oblique_volume
+
+from activefreq.files.dicom import dicom_series
+from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
+from lib.dicom_studies import DicomStudies
+
+LESION = {"label_info": [{"name": "lesion", "idx": 1}]}
+
+
+class DicomWebInMemory:
+    """What `DicomStudies` uses of a DICOMweb client, with the server behind it."""
+
+    base_url = "http://dicomweb.test"
+
+    def __init__(self) -> None:
+        self.instances: list[Dataset] = []
+        self.calls: Counter[str] = Counter()
+        self.down = False
+        self.refuses = False
+
+    def add(self, volume: Volume, name: str) -> str:
+        """Adds an image and returns the UID of its series."""
+        series = dicom_series(volume, name=name)
+        self.instances += series.slices
+        return series.series_uid
+
+    def segmentations(self) -> list[Dataset]:
+        return [dataset for dataset in self.instances if dataset.Modality == "SEG"]
+
+    def search_for_series(self, search_filters: Mapping[str, str], get_remaining: bool = False) -> list[dict[str, Any]]:
+        self._called("search")
+        found: dict[str, dict[str, Any]] = {}
+        for dataset in self.instances:
+            if all(dataset.get(name) == value for name, value in search_filters.items()):
+                row = Dataset()
+                for name in ("Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+                    setattr(row, name, dataset.get(name))
+                found[dataset.SeriesInstanceUID] = row.to_json_dict()
+        return list(found.values())
+
+    def retrieve_series_metadata(self, study: str, series: str) -> list[dict[str, Any]]:
+        self._called("metadata")
+        described = []
+        for dataset in self._of(series):
+            head = Dataset()
+            head.update({element.tag: element for element in dataset if element.keyword != "PixelData"})
+            described.append(head.to_json_dict())
+        return described
+
+    def retrieve_series(self, study: str, series: str) -> list[Dataset]:
+        self._called("series")
+        return self._of(series)
+
+    def store_instances(self, datasets: Sequence[Dataset]) -> Dataset:
+        self._called("store")
+        answer = Dataset()
+        if self.refuses:
+            answer.FailedSOPSequence = [Dataset()]
+        else:
+            self.instances += datasets
+        return answer
+
+    def _of(self, series: str) -> list[Dataset]:
+        return [dataset for dataset in self.instances if dataset.SeriesInstanceUID == series]
+
+    def _called(self, what: str) -> None:
+        self.calls[what] += 1
+        if self.down:
+            raise requests.ConnectionError("nobody is there")
+
+
+def scan(seed: int) -> tuple[Volume, np.ndarray]:
+    """A volume whose values a DICOM series holds exactly, and a mask that leaves slices empty."""
+    volume, labels = oblique_volume(seed)
+    mask = labels == 1
+    mask[0] = False
+    assert mask.any()
+    return Volume(volume.array.astype(np.int16), volume.geometry), mask
+
+
+@pytest.fixture
+def server() -> DicomWebInMemory:
+    return DicomWebInMemory()
+
+
+def open_studies(server: DicomWebInMemory, folder: Path) -> DicomStudies:
+    """With lists that are believed for an hour."""
+    return DicomStudies(server, folder, filters=[{"Modality": "MR"}, {"Modality": "CT"}], list_seconds=3600)
+
+
+@pytest.fixture
+def studies(server: DicomWebInMemory, tmp_path: Path) -> DicomStudies:
+    return open_studies(server, tmp_path / "downloads")
+
+
+@pytest.fixture
+def labelled(server: DicomWebInMemory, tmp_path: Path) -> tuple[str, Path, np.ndarray]:
+    """An image on the server, the file of a mask of it, and the mask."""
+    volume, mask = scan(1)
+    write_mask(tmp_path / "mask.nii.gz", mask, like=volume)
+    return server.add(volume, "scan"), tmp_path / "mask.nii.gz", mask
+
+
+def test_images_are_the_series_of_the_searched_modalities(server, studies, labelled):
+    image, mask, _ = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    other = server.add(scan(2)[0], "other")
+    for dataset in server._of(other):
+        dataset.Modality = "PT"
+    assert studies.list_images() == [image]
+
+
+def test_an_image_is_downloaded_once_whoever_asks(server, studies, labelled):
+    image, _, _ = labelled
+    start = threading.Barrier(4)
+
+    def ask(_: int) -> str:
+        start.wait()
+        return studies.get_image_uri(image)
+
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(ask, range(4)))
+    assert server.calls["series"] == 1
+    (path,) = paths
+    volume = scan(1)[0]
+    read = read_volume(path)
+    np.testing.assert_array_equal(read.array, volume.array)
+    assert read.geometry.matches(volume.geometry)
+    assert studies.get_image_info(image)["PatientID"] == "scan"
+
+
+def test_a_new_series_is_found_before_the_list_is_old(server, studies, labelled):
+    assert studies.list_images() == [labelled[0]]
+    new = server.add(scan(2)[0], "new")
+    assert Path(studies.get_image_uri(new)).is_file()
+    assert studies.list_images() == [labelled[0], new]
+
+
+@pytest.mark.parametrize("image", ["1.2.3", "../../etc/passwd", "/etc/passwd", ""])
+def test_other_images_do_not_exist(studies, labelled, image):
+    with pytest.raises(HTTPException) as refusal:
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 404
+
+
+def test_a_final_label_becomes_a_segmentation_that_counts_at_once(server, studies, labelled):
+    image, mask, voxels = labelled
+    assert studies.get_unlabeled_images() == [image]
+    assert studies.save_label(image, str(mask), "final", {**LESION, "user": "someone"}) == image
+    assert studies.get_unlabeled_images() == []
+    assert studies.get_labeled_images() == [image]
+    assert studies.status()["completed"] == 1
+
+    (segmentation,) = server.segmentations()
+    (segment,) = segmentation.SegmentSequence
+    assert segment.SegmentLabel == "lesion"
+    assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Lesion"
+    assert segmentation.StudyInstanceUID == server._of(image)[0].StudyInstanceUID
+    info = studies.get_label_info(image, "final")
+    assert (info["user"], info["SeriesInstanceUID"]) == ("someone", segmentation.SeriesInstanceUID)
+
+    (row,) = studies.datalist()
+    assert row["image"] == studies.get_image_uri(image)
+    np.testing.assert_array_equal(read_label_volume(row["label"]).array == 1, voxels)
+
+
+def test_a_label_comes_back_on_the_grid_of_its_image(server, studies, labelled, tmp_path):
+    image, mask, voxels = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    elsewhere = open_studies(server, tmp_path / "elsewhere")
+    (row,) = elsewhere.datalist()
+    label = read_label_volume(row["label"])
+    np.testing.assert_array_equal(label.array == 1, voxels)
+    assert label.geometry.matches(read_volume(row["image"]).geometry)
+    assert elsewhere.datalist(full_path=False) == [
+        {key: str(Path(path).relative_to(tmp_path / "elsewhere")) for key, path in row.items()}
+    ]
+
+
+def test_the_newest_segmentation_is_the_label(server, studies, labelled, tmp_path):
+    image, mask, voxels = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    corrected = voxels & (np.arange(voxels.shape[1]) % 2 == 0)[:, None]
+    write_mask(tmp_path / "corrected.nii.gz", corrected, like=scan(1)[0])
+    open_studies(server, tmp_path / "colleague").save_label(image, str(tmp_path / "corrected.nii.gz"), "final", LESION)
+    first, second = server.segmentations()
+    first.ContentDate, first.ContentTime = "20240101", "120000"
+    second.ContentDate, second.ContentTime = "20240101", "120001"
+    for order in ([first, second], [second, first]):
+        server.instances[-2:] = order
+        for store in (open_studies(server, tmp_path / "downloads"), open_studies(server, tmp_path / "fresh")):
+            (row,) = store.datalist()
+            np.testing.assert_array_equal(read_label_volume(row["label"]).array == 1, corrected)
+
+
+def test_a_segmentation_that_is_gone_is_no_label_any_more(server, studies, labelled):
+    image, mask, _ = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    server.instances.remove(*server.segmentations())
+    studies.forget_lists()
+    assert studies.get_unlabeled_images() == [image]
+    assert studies.datalist() == []
+
+
+def test_segmentations_are_described_once(server, studies, labelled):
+    image, mask, _ = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    for _ in range(3):
+        studies.forget_lists()
+        assert studies.get_labeled_images() == [image]
+    assert server.calls["metadata"] == 1
+
+
+def test_other_tags_stay_here(server, studies, labelled):
+    image, mask, voxels = labelled
+    studies.save_label(image, str(mask), "draft", {})
+    assert server.segmentations() == []
+    np.testing.assert_array_equal(read_label_volume(studies.get_label_uri(image, "draft")).array == 1, voxels)
+
+
+def test_a_label_that_cannot_be_a_segmentation_is_refused(server, studies, labelled, tmp_path):
+    image, _, voxels = labelled
+    write_mask(tmp_path / "empty.nrrd", np.zeros_like(voxels), like=scan(1)[0])
+    write_mask(tmp_path / "small.nrrd", voxels[:2], like=replace(scan(1)[0].geometry, shape=(2, *voxels.shape[1:])))
+    (tmp_path / "text.nrrd").write_text("no label")
+    for name, message in {"empty": "empty", "small": "grid", "text": "text.nrrd"}.items():
+        with pytest.raises(HTTPException, match=message) as refusal:
+            studies.save_label(image, str(tmp_path / f"{name}.nrrd"), "final", LESION)
+        assert refusal.value.status_code == 422
+    assert server.calls["store"] == 0
+    assert studies.get_unlabeled_images() == [image]
+
+
+def test_a_refused_segmentation_is_no_label(server, studies, labelled):
+    image, mask, _ = labelled
+    server.refuses = True
+    with pytest.raises(HTTPException, match="refused") as refusal:
+        studies.save_label(image, str(mask), "final", LESION)
+    assert refusal.value.status_code == 502
+    assert studies.get_label_info(image, "final") == {}
+    assert studies.get_unlabeled_images() == [image]
+
+
+def test_a_server_that_is_down_is_told_and_leaves_nothing_behind(server, studies, labelled):
+    image, _, _ = labelled
+    assert studies.list_images() == [image]
+    server.down = True
+    with pytest.raises(HTTPException, match="nobody is there") as refusal:
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 502
+    server.down = False
+    assert Path(studies.get_image_uri(image)).is_file()
+    leftovers = [path for path in Path(studies._datastore_path).iterdir() if path.name.startswith(".downloading")]
+    assert leftovers == []
+
+
+def test_images_are_not_added_here(studies):
+    with pytest.raises(HTTPException) as refusal:
+        studies.add_image("new", "new.nii.gz", {})
+    assert refusal.value.status_code == 405
