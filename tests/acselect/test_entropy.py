@@ -9,9 +9,7 @@ from hypothesis.extra import numpy as hnp
 from activefreq.acselect.entropy import binary_entropy, categorical_entropy, least_confidence
 from activefreq.errors import InputError
 
-PROBABILITIES = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32)
-)
+PROBABILITIES = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32))
 
 
 def test_entropy_of_two_classes_by_hand():
@@ -25,9 +23,7 @@ def test_entropy_of_several_classes_by_hand():
     np.testing.assert_allclose(
         categorical_entropy(probabilities), [1.5 * math.log(2), 0.0, 1.5 * math.log(2)], rtol=1e-12
     )
-    np.testing.assert_allclose(
-        categorical_entropy(probabilities.T, axis=1), categorical_entropy(probabilities)
-    )
+    np.testing.assert_allclose(categorical_entropy(probabilities.T, axis=1), categorical_entropy(probabilities))
 
 
 @given(PROBABILITIES)

@@ -124,9 +124,7 @@ def answer_nothing(clicks):
 def test_first_click_is_that_of_the_standard_clicker(name):
     _, target = draw_errors(PICTURE)
     nothing = np.zeros((7, 7), bool)
-    click = make_policy(name).next_click(
-        np.zeros((7, 7), np.float32), nothing, target, nothing, trial=answer_nothing
-    )
+    click = make_policy(name).next_click(np.zeros((7, 7), np.float32), nothing, target, nothing, trial=answer_nothing)
     assert click == standard_click(nothing, target, nothing)
 
 
@@ -143,9 +141,7 @@ def test_a_full_target_with_nothing_found_and_an_empty_one_with_everything_found
     full, empty = np.ones((7, 7), bool), np.zeros((7, 7), bool)
     policy = make_policy(name)
     assert policy.next_click(full * 0.2, empty, full, empty, trial=answer_nothing) == Click(3, 3)
-    assert policy.next_click(full * 0.8, full, empty, empty, trial=answer_nothing) == Click(
-        3, 3, positive=False
-    )
+    assert policy.next_click(full * 0.8, full, empty, empty, trial=answer_nothing) == Click(3, 3, positive=False)
 
 
 @pytest.mark.parametrize("name", POLICIES)

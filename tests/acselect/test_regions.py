@@ -20,9 +20,9 @@ PICTURE = """
     .......
 """
 
-MASK_PAIRS = hnp.arrays(
-    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3)
-).map(lambda codes: (codes % 2 == 1, codes >= 2))
+MASK_PAIRS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3)).map(
+    lambda codes: (codes % 2 == 1, codes >= 2)
+)
 
 
 def test_regions_by_hand_8_connected():

@@ -62,7 +62,7 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
             weight = getattr(self, name)
-            if not (np.isfinite(weight) and weight >= 0):
+            if not (isinstance(weight, (int, float)) and 0 <= weight < np.inf):
                 raise InputError(f"AcSelect {name} must be a number of at least 0, not {weight!r}")
         if self.rgu not in RGU_READINGS:
             raise InputError(f"AcSelect rgu must be one of {', '.join(RGU_READINGS)}, not {self.rgu!r}")

@@ -1,6 +1,7 @@
 """How sure a difference between two policies is.
 
-Source: paired percentile bootstrap (Efron and Tibshirani, 1993); whole groups are drawn, because slices of one patient
+Source: paired percentile bootstrap (Efron and Tibshirani, 1993); whole groups are drawn, because slices of
+    one patient
 are not independent.
 """
 
@@ -27,9 +28,7 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def bootstrap_mean(
-    values: np.ndarray, groups: Sequence[str], *, resamples: int = 10_000, seed: int = 0
-) -> Interval:
+def bootstrap_mean(values: np.ndarray, groups: Sequence[str], *, resamples: int = 10_000, seed: int = 0) -> Interval:
     """The mean of values per image, with its interval. For two policies give the differences image by image.
 
     Args:

@@ -1,16 +1,18 @@
 """What a sequence of clicks is worth.
 
-NoC and mIoU@k as RITM and FocalClick define them, except for two defects of their code: a threshold that is reached
-with the very last click counts as reached, and two empty masks agree.
+NoC and mIoU@k as RITM and FocalClick define them, except for two defects of their code: a threshold that is
+reached with the very last click counts as reached, and two empty masks agree.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from monai.metrics import compute_surface_dice
+from scipy.integrate import trapezoid
 
 
 def intersection_over_union(mask: np.ndarray, target: np.ndarray) -> float:
@@ -39,10 +41,12 @@ def surface_dice(mask: np.ndarray, target: np.ndarray, *, tolerance: float) -> f
     """
     if not mask.any() or not target.any():
         return float(mask.any() == target.any())
-    one_hot = [torch.from_numpy(np.ascontiguousarray(array))[None, None] for array in (mask, target)]
-    return float(
-        compute_surface_dice(*one_hot, class_thresholds=[tolerance], include_background=True).squeeze()
-    )
+    prediction, reference = (torch.from_numpy(np.ascontiguousarray(array))[None, None] for array in (mask, target))
+    with warnings.catch_warnings():
+        # MONAI 1.6 calls a function of its own with an argument that it deprecated.
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        score = compute_surface_dice(prediction, reference, class_thresholds=[tolerance], include_background=True)
+    return float(score.squeeze())
 
 
 def number_of_clicks(
@@ -57,8 +61,8 @@ def number_of_clicks(
         start_iou: Of the mask before the first click, if there was one that deserves to be scored.
 
     Returns:
-        0 if the mask before the first click was good enough, else the 1-based number of the click; None if no click
-        got there (a failure: NoC counts it as `max_clicks`).
+        0 if the mask before the first click was good enough, else the 1-based number of the click; None if no
+        click got there (a failure: NoC counts it as `max_clicks`).
     """
     if start_iou is not None and start_iou >= threshold:
         return 0
@@ -89,4 +93,4 @@ def area_under_curve(ious: np.ndarray) -> float:
     """
     if len(ious) == 1:
         return float(ious[0])
-    return float(np.trapezoid(ious) if hasattr(np, "trapezoid") else np.trapz(ious)) / (len(ious) - 1)
+    return float(trapezoid(ious)) / (len(ious) - 1)

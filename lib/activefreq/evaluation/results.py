@@ -24,14 +24,15 @@ class ClickRecord:
         positive: Its sign.
         iou: IoU with the target after it.
         nsd: Normalized surface Dice after it, where that was asked for.
-        mpe: Measures (`RegionScores`) of the mislabeled region that was clicked, before the click, and its region
-            score; None if the pixel was labelled rightly (a first click has a region: all that is missing).
+        mpe: Measures (`RegionScores`) of the mislabeled region that was clicked, before the click, and its
+            region score; None if the pixel was labelled rightly (a first click has a region: all that is
+            missing).
         ape: See mpe.
         rgu: |p* - p_mean|, see mpe.
         area: Pixels, see mpe.
         score: See mpe.
-        seconds: Of the model, without reading, measuring or choosing clicks; for clicks that were answered in one
-            batch an equal share of its time.
+        seconds: Of the model, without reading, measuring or choosing clicks; for clicks that were answered in
+            one batch an equal share of its time.
     """
 
     y: int
@@ -84,8 +85,8 @@ class Problem:
 class Journal:
     """Finished images, kept on disk the moment they are finished, so that an interrupted run can go on.
 
-    A folder with a file of JSON lines per writer. A line that was cut off by a crash is passed over; the image is
-    then done again.
+    A folder with a file of JSON lines per writer. A line that was cut off by a crash is passed over; the
+    image is then done again.
     """
 
     def __init__(self, folder: Path, *, writer: int = 0) -> None:

@@ -28,8 +28,8 @@ class RolloutConfig:
 
     Attributes:
         max_clicks: Clicks after which an image is given up, at least 1.
-        stop_iou: An image is finished once its IoU is at least this; None goes on until all clicks are placed or
-            the mask is perfect.
+        stop_iou: An image is finished once its IoU is at least this; None goes on until all clicks are placed
+            or the mask is perfect.
         automatic_start: Begin with the model's own mask without clicks, and score it.
         nsd_at: Numbers of clicks after which the normalized surface Dice is measured; also after the last.
         nsd_tolerance: In pixels.
@@ -51,15 +51,13 @@ class RolloutConfig:
 class OpenImage:
     """An image that is being annotated, by any number of policies.
 
-    Policies often agree on the first clicks, and an oracle's winning trial is its next click: answers are remembered,
-    within a bound of memory.
+    Policies often agree on the first clicks, and an oracle's winning trial is its next click: answers are
+    remembered, within a bound of memory.
     """
 
     _REMEMBERED_BYTES = 64 * 2**20
 
-    def __init__(
-        self, backend: Backend, name: str, group: str, image: np.ndarray, target: np.ndarray
-    ) -> None:
+    def __init__(self, backend: Backend, name: str, group: str, image: np.ndarray, target: np.ndarray) -> None:
         """Raises `InputError` if the image is none, or the target does not fit it."""
         self.name, self.group = name, group
         self.target = np.asarray(target, bool)
@@ -165,9 +163,7 @@ class _Annotation:
         self._clicked[click.y, click.x] = True
         iou = intersection_over_union(state.mask, self.job.image.target)
         nsd = self._surface_dice() if len(self._records) + 1 in self._config.nsd_at else None
-        self._records.append(
-            ClickRecord(click.y, click.x, click.positive, iou, nsd, **measures, seconds=seconds)
-        )
+        self._records.append(ClickRecord(click.y, click.x, click.positive, iou, nsd, **measures, seconds=seconds))
 
     def result(self) -> ImageResult:
         if self._records and self._records[-1].nsd is None and self._config.nsd_at:
@@ -211,14 +207,15 @@ def roll_out(
 
     Args:
         backend: Answers the clicks.
-        jobs: Taken one by one, as places become free; jobs on one image should follow each other and share its
-            `OpenImage`.
+        jobs: Taken one by one, as places become free; jobs on one image should follow each other and share
+            its `OpenImage`.
         config: When to stop and what to measure.
         batch_size: Jobs at the same time, and the most clicks in one question to the backend; at least 1.
         observer: See `Observer`.
 
     Yields:
-        The result of each job as soon as it is finished: the order depends on the batch size, the results do not.
+        The result of each job as soon as it is finished: the order depends on the batch size, the results do
+        not.
     """
     answering = Answering(backend, batch_size=batch_size)
     waiting = iter(jobs)

@@ -26,10 +26,10 @@ class HumanConfig:
     """How far a person departs from the ideal.
 
     Attributes:
-        jitter: Standard deviation of a click's offset along each axis, as a share of the region's equivalent radius
-            sqrt(area / pi). A click stays inside its region.
-        smaller: Share of clicks that go to another region than the policy's, each other region with a chance in
-            proportion to its area.
+        jitter: Standard deviation of a click's offset along each axis, as a share of the region's equivalent
+            radius sqrt(area / pi). A click stays inside its region.
+        smaller: Share of clicks that go to another region than the policy's, each other region with a chance
+            in proportion to its area.
         slip: Share of clicks with the wrong sign.
         border: Standard deviation of where the person sees the object's border, as a share of the object's
             equivalent radius. The person works towards what they see, and is judged by the reference.
@@ -52,9 +52,7 @@ class HumanConfig:
 class HumanUser:
     """A person who follows a policy on one image, imperfectly. Is itself a `Policy`; make one per image."""
 
-    def __init__(
-        self, policy: Policy, *, seed: int | Sequence[int], config: HumanConfig = HumanConfig()
-    ) -> None:
+    def __init__(self, policy: Policy, *, seed: int | Sequence[int], config: HumanConfig = HumanConfig()) -> None:
         self._policy = policy
         self._config = config
         self._generator = np.random.default_rng(seed)
@@ -95,7 +93,7 @@ class HumanUser:
         deviation = self._config.jitter * np.sqrt(regions.areas[number] / np.pi)
         offsets = np.rint(self._generator.normal(0.0, deviation, (32, 2))).astype(int)
         height, width = clicked.shape
-        for y, x in offsets + (click.y, click.x):
+        for y, x in offsets + np.array((click.y, click.x)):
             inside = 0 <= y < height and 0 <= x < width
             if inside and regions.labels[y, x] == number + 1 and not clicked[y, x]:
                 return Click(int(y), int(x), click.positive)
@@ -116,7 +114,7 @@ def seen_target(target: np.ndarray, border: float, generator: np.random.Generato
     radius = np.sqrt(np.count_nonzero(target) / np.pi)
     if radius * border == 0.0 or target.all():
         return target
-    noise = ndimage.gaussian_filter(generator.standard_normal(target.shape), max(radius / 4, 1.0), mode="reflect")
+    noise = ndimage.gaussian_filter(generator.standard_normal(target.shape), max(radius / 4, 1.0))
     move = noise / noise.std() * (radius * border)
     # Half a pixel on either side of the border, so that no move at all gives the target back.
     distance = np.where(

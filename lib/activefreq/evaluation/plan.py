@@ -1,0 +1,172 @@
+"""What is to be evaluated: policies, users and the rules, each with a key under which results are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from activefreq.acselect.policies import Policy, make_policy
+from activefreq.errors import InputError
+from activefreq.evaluation.rollout import RolloutConfig
+from activefreq.evaluation.users import USERS, HumanConfig, HumanUser
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A policy with its options, under the name that tables give it."""
+
+    label: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        make_policy(self.name, **self.options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PolicySpec, (self.label, self.name, dict(self.options))
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A policy as one user follows it.
+
+    Attributes:
+        label: Unique within a plan, such as "acselect", or "acselect (human)".
+        key: Changes with any setting that could change a result.
+    """
+
+    label: str
+    policy: PolicySpec
+    user: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that decides the results of an evaluation, given the backend and the images.
+
+    Attributes:
+        policies: At least one; labels differ.
+        users: Of `USERS`, each policy is followed by all of them.
+        thresholds: IoU levels in (0, 1] for NoC, ascending.
+        rollout: See `RolloutConfig`.
+        human: See `HumanConfig`.
+        seed: Of everything random. Every image has a stream of its own, so the order of images does not
+            matter.
+        backend: What identifies the backend (such as the hash of a checkpoint) and the data, for
+            `Entrant.key`.
+    """
+
+    policies: tuple[PolicySpec, ...]
+    users: tuple[str, ...] = ("ideal",)
+    thresholds: tuple[float, ...] = (0.80, 0.85, 0.90)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    human: HumanConfig = field(default_factory=HumanConfig)
+    seed: int = 0
+    backend: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.policies or not self.thresholds:
+            raise InputError("an evaluation needs a policy and an IoU threshold")
+        labels = [policy.label for policy in self.policies]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise InputError(f"two policies are called {label!r}")
+        for threshold in self.thresholds:
+            if not 0 < threshold <= 1:
+                raise InputError(f"IoU thresholds lie above 0 and up to 1, not at {threshold!r}")
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise InputError(f"IoU thresholds must ascend: {self.thresholds}")
+        for user in self.users:
+            if user not in USERS:
+                raise InputError(f"user must be one of {', '.join(USERS)}, not {user!r}")
+        if self.seed < 0:
+            raise InputError(f"the seed must be at least 0, not {self.seed}")
+
+    @property
+    def entrants(self) -> tuple[Entrant, ...]:
+        """All pairs of policy and user, in order; the ideal user's go by the policy's own label."""
+        return tuple(
+            Entrant(
+                label=policy.label if user == "ideal" else f"{policy.label} ({user})",
+                policy=policy,
+                user=user,
+                key=self._key(policy, user),
+            )
+            for user in self.users
+            for policy in self.policies
+        )
+
+    def person(self, entrant: Entrant, image: str) -> Policy:
+        """Who clicks on an image, with random numbers that depend on nothing but its name and the seed."""
+        seed = [self.seed, zlib.crc32(image.encode())]
+        policy = make_policy(entrant.policy.name, seed=[*seed, 0], **entrant.policy.options)
+        return policy if entrant.user == "ideal" else HumanUser(policy, seed=[*seed, 1], config=self.human)
+
+    def _key(self, policy: PolicySpec, user: str) -> str:
+        settings = {
+            "policy": policy.name,
+            "options": dict(policy.options),
+            "user": user,
+            "human": asdict(self.human) if user == "human" else None,
+            "rollout": asdict(self.rollout),
+            "seed": self.seed,
+            "backend": dict(self.backend),
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+        return f"{policy.name}-{user}-{digest[:16]}"
+
+    def settings(self) -> dict[str, Any]:
+        """All of it as plain values, for `summary.json`."""
+        return {
+            "policies": {
+                entrant.label: {"policy": entrant.policy.name, "user": entrant.user, **entrant.policy.options}
+                for entrant in self.entrants
+            },
+            "thresholds": list(self.thresholds),
+            "human": asdict(self.human) if "human" in self.users else None,
+            "seed": self.seed,
+            **asdict(self.rollout),
+            "nsd_at": list(self.rollout.nsd_at),
+            **self.backend,
+        }
+
+
+def parse_policy(text: str, acselect: Mapping[str, str]) -> PolicySpec:
+    """Reads a policy from a command line: NAME, or NAME:KEY=VALUE,... with options of its own.
+
+    Args:
+        text: Such as "standard" or "acselect:gamma=0,size=none". The whole text is the policy's label, unless
+            it has an option "label".
+        acselect: Options for every "acselect"; those in the text come first.
+
+    Raises:
+        InputError: Naming what cannot be read.
+    """
+    name, _, tail = text.partition(":")
+    options = dict(acselect) if name == "acselect" else {}
+    options.update(dict(parse_option(part) for part in tail.split(",")) if tail else {})
+    label = options.pop("label", text)
+    return PolicySpec(label, name, {key: _value(value) for key, value in options.items()})
+
+
+def parse_option(text: str) -> tuple[str, str]:
+    """Splits KEY=VALUE. Raises `InputError` if it is none."""
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise InputError(f"an option is KEY=VALUE, not {text!r}")
+    return key, value
+
+
+def _value(text: str) -> int | float | str:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,258 @@
+"""Runs an evaluation: resumable, in batches, worker processes and `torchrun` shards, with the same results in all."""
+
+from __future__ import annotations
+
+import datetime
+import multiprocessing
+import os
+import queue
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed
+from tqdm import tqdm
+
+from activefreq.errors import ActiveFreqError, InputError
+from activefreq.evaluation.backends import Backend
+from activefreq.evaluation.plan import Plan
+from activefreq.evaluation.results import ImageResult, Journal, Problem
+from activefreq.evaluation.rollout import Job, OpenImage, roll_out
+
+
+class Source(Protocol):
+    """Images with known masks, such as `activefreq.data.SampleSource`; can be sent to another process."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int) -> Any:
+        """A `Sample`. Raises `InputError` for what cannot be read."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of the images is this process's, as `torchrun` says."""
+
+    rank: int = 0
+    world: int = 1
+
+    @staticmethod
+    def from_environment() -> Shard:
+        """Of `torchrun`'s environment variables; the whole if there are none."""
+        return Shard(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an evaluation.
+
+    Attributes:
+        results: Label of each entrant of the plan -> results on all images that every entrant finished.
+        problems: Images that were skipped.
+    """
+
+    results: dict[str, list[ImageResult]]
+    problems: list[Problem]
+
+
+_Todo = tuple[int, frozenset[str]]
+"""An image's index, and the keys of the entrants that are still to annotate it."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker must know."""
+
+    plan: Plan
+    source: Source
+    make_backend: Callable[[], Backend]
+    batch_size: int
+    threads: int | None = None
+
+
+def evaluate(
+    plan: Plan,
+    source: Source,
+    make_backend: Callable[[], Backend],
+    folder: Path,
+    *,
+    workers: int = 1,
+    batch_size: int = 8,
+    shard: Shard = Shard(),
+    progress: bool = True,
+) -> Outcome | None:
+    """Annotates all images with all entrants of a plan, except what a journal in `folder` already has.
+
+    Args:
+        plan: What to do.
+        source: The images.
+        make_backend: Called once in each worker.
+        folder: For the journal, shared by all shards; made if need be.
+        workers: Processes; 1 stays in this one. Each gets its share of the CPU's cores.
+        batch_size: Annotations at the same time in each worker.
+        shard: The part of the images that this process does.
+        progress: Show a bar (first shard only).
+
+    Returns:
+        Everything, in the first shard, once all shards are done; None in the others.
+
+    Raises:
+        InputError: No image could be used, or there is less than one worker or place in a batch.
+    """
+    if workers < 1 or batch_size < 1:
+        raise InputError(f"at least 1 worker and 1 place in a batch are needed, not {workers} and {batch_size}")
+    journal = Journal(folder / "journal", writer=shard.rank)
+    done = journal.read()
+    keys = [entrant.key for entrant in plan.entrants]
+    mine = range(shard.rank, len(source.names), shard.world)
+    todo: list[_Todo] = []
+    for index in mine:
+        missing = frozenset(key for key in keys if (key, source.names[index]) not in done)
+        if missing:
+            todo.append((index, missing))
+    work = _Work(plan, source, make_backend, batch_size)
+    total = len(mine) * len(keys)
+    with tqdm(
+        total=total,
+        initial=total - sum(len(missing) for _, missing in todo),
+        unit="image",
+        disable=not progress or shard.rank != 0,
+        smoothing=0.1,
+    ) as bar:
+        problems = []
+        for item in _run(work, todo, workers):
+            if isinstance(item, Problem):
+                problems.append(item)
+                bar.write(f"skipped {item.name}: {item.reason}")
+                bar.update(len(keys))
+            else:
+                journal.append(item)
+                bar.update()
+    problems = _gather(problems, shard)
+    return _outcome(plan, source, journal, problems) if shard.rank == 0 else None
+
+
+def _run(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
+    if not todo:
+        return iter(())
+    if workers == 1:
+        return _annotate(work, todo)
+    return _run_workers(work, todo, min(workers, len(todo)))
+
+
+def _annotate(work: _Work, todo: Iterable[_Todo]) -> Iterator[ImageResult | Problem]:
+    """All entrants on all images, in this process."""
+    backend = work.make_backend()
+    problems: list[Problem] = []
+
+    def jobs() -> Iterator[Job]:
+        for index, missing in todo:
+            try:
+                sample = work.source[index]
+                image = OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
+            except InputError as error:
+                problems.append(Problem(work.source.names[index], str(error)))
+                continue
+            for entrant in work.plan.entrants:
+                if entrant.key in missing:
+                    yield Job(entrant.key, image, work.plan.person(entrant, sample.name))
+
+    for result in roll_out(backend, jobs(), work.plan.rollout, batch_size=work.batch_size):
+        yield result
+        yield from _emptied(problems)
+    yield from _emptied(problems)
+
+
+def _emptied(problems: list[Problem]) -> Iterator[Problem]:
+    while problems:
+        yield problems.pop(0)
+
+
+def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
+    # Imports take seconds: one clean process does them, and all workers are forked from it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    tasks, answers = context.Queue(), context.Queue()
+    for item in todo:
+        tasks.put(item)
+    for _ in range(workers):
+        tasks.put(None)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    processes = [
+        context.Process(target=_worker, args=(_Work(**{**vars(work), "threads": threads}), tasks, answers), daemon=True)
+        for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        running = workers
+        while running:
+            try:
+                answer = answers.get(timeout=1.0)
+            except queue.Empty:
+                for process in processes:
+                    if process.exitcode not in (None, 0):
+                        raise RuntimeError(f"a worker process ended with exit code {process.exitcode}") from None
+                continue
+            if answer is None:
+                running -= 1
+            elif isinstance(answer, _Failure):
+                raise answer.error
+            else:
+                yield answer
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error that ended a worker."""
+
+    error: Exception = field()
+
+
+def _worker(work: _Work, tasks: Any, answers: Any) -> None:
+    if work.threads is not None:
+        torch.set_num_threads(work.threads)
+    try:
+        for item in _annotate(work, iter(tasks.get, None)):
+            answers.put(item)
+    except ActiveFreqError as error:
+        answers.put(_Failure(error))
+    except Exception:
+        answers.put(_Failure(RuntimeError(f"a worker failed:\n{traceback.format_exc()}")))
+    else:
+        answers.put(None)
+
+
+def _gather(problems: list[Problem], shard: Shard) -> list[Problem]:
+    """All shards' problems; also waits until all are done."""
+    if shard.world == 1:
+        return problems
+    torch.distributed.init_process_group(
+        "gloo", rank=shard.rank, world_size=shard.world, timeout=datetime.timedelta(days=7)
+    )
+    try:
+        gathered: list[Any] = [None] * shard.world
+        torch.distributed.all_gather_object(gathered, problems)
+    finally:
+        torch.distributed.destroy_process_group()
+    return [problem for part in gathered for problem in part]
+
+
+def _outcome(plan: Plan, source: Source, journal: Journal, problems: list[Problem]) -> Outcome:
+    found = journal.read()
+    skipped = {problem.name for problem in problems}
+    names = [name for name in source.names if name not in skipped]
+    if not names:
+        raise InputError("no image could be used")
+    return Outcome(
+        results={entrant.label: [found[entrant.key, name] for name in names] for entrant in plan.entrants},
+        problems=sorted(problems, key=lambda problem: problem.name),
+    )
