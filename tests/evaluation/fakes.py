@@ -8,22 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from activefreq.clicks import Click
+from activefreq.data.pairs import Problem
+from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.session.state import SessionState, prepare_image
-
-
-@dataclass(frozen=True, eq=False)
-class FakeSample:
-    name: str
-    image: np.ndarray
-    target: np.ndarray
-    group: str
 
 
 @dataclass
 class FakeSource:
     """Blobs of a size that depends on the index; those in `broken` cannot be read."""
 
+    problems = (Problem("also.png", "has no label"),)
     count: int = 6
     broken: tuple[int, ...] = ()
 
@@ -31,14 +26,14 @@ class FakeSource:
     def names(self) -> list[str]:
         return [f"image{index:02d}" for index in range(self.count)]
 
-    def __getitem__(self, index: int) -> FakeSample:
+    def __getitem__(self, index: int) -> Sample:
         if index in self.broken:
             raise InputError(f"image{index:02d}.png: not an image")
         y, x = np.mgrid[:40, :48]
         target = (y - 16) ** 2 + (x - 20 - index) ** 2 <= (6 + index) ** 2
         target |= (abs(y - 34) <= 2) & (abs(x - 40) <= 3)
         image = np.where(target, 200, 60).astype(np.uint8)
-        return FakeSample(self.names[index], image, target, f"patient{index // 2}")
+        return Sample(self.names[index], image, target, f"patient{index // 2}")
 
 
 class FakeBackend:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from fakes import FakeBackend, FakeSource
 
+from activefreq.data.pairs import Problem
 from activefreq.errors import InputError
 from activefreq.evaluation.plan import Plan, PolicySpec
-from activefreq.evaluation.results import Journal, Problem
+from activefreq.evaluation.results import Journal
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import Shard, evaluate
 
@@ -43,7 +44,7 @@ def test_every_entrant_on_every_image_in_order(plain):
     assert list(plain.results) == [entrant.label for entrant in PLAN.entrants]
     for results in plain.results.values():
         assert [result.name for result in results] == FakeSource().names
-    assert plain.problems == []
+    assert plain.problems == list(FakeSource.problems)
 
 
 @pytest.mark.parametrize("batch_size", [4, 100])
@@ -79,12 +80,12 @@ def test_torchrun_shards_change_nothing(plain, tmp_path):
     )
     expected = run(tmp_path / "alone", source=FakeSource(broken=(1, 4)))
     assert (tmp_path / "out.txt").read_text() == repr((timeless(expected), expected.problems))
-    assert [problem.name for problem in expected.problems] == ["image01", "image04"]
+    assert [problem.name for problem in expected.problems] == ["also.png", "image01", "image04"]
 
 
 def test_bad_images_are_named_skipped_and_counted(plain, tmp_path, capsys):
     outcome = run(tmp_path, source=FakeSource(broken=(2,)))
-    assert outcome.problems == [Problem("image02", "image02.png: not an image")]
+    assert outcome.problems == [FakeSource.problems[0], Problem("image02", "image02.png: not an image")]
     for label, results in timeless(outcome).items():
         assert results == [result for result in timeless(plain)[label] if result.name != "image02"]
 

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
-from activefreq.models.checkpoint import load_checkpoint
+from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, resolve_checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
+from activefreq.session.automatic import automatic_state
 from activefreq.session.segmenter import resolve_device
 from activefreq.session.state import PreparedImage, SessionState, prepare_image
 from activefreq.session.step import step
@@ -31,6 +33,8 @@ class LocalBackend:
         return prepare_image(image)
 
     def start(self, image: PreparedImage, *, automatic: bool) -> SessionState:
+        if automatic:
+            return automatic_state(self._model, image)
         return SessionState.start(image.shape)
 
     def answer(self, requests: Sequence[tuple[PreparedImage, SessionState, Click]]) -> list[SessionState]:
@@ -63,3 +67,39 @@ class LocalBackendFactory:
             model.config = dataclasses.replace(model.config, input_size=self.input_size)
         device = resolve_device(self.device)
         return LocalBackend(model.to(device).to(memory_format=torch.channels_last).eval(), loaded.session)
+
+
+def describe_checkpoint(weights: str | None, backbone: str | None) -> tuple[Path, dict[str, Any]]:
+    """Finds a checkpoint, and what is to be said of it beside its results.
+
+    Args:
+        weights: A file, or the name of a checkpoint that ships. None takes the shipped default, or the one that is
+            named after the backbone if the default holds another.
+        backbone: Name of the backbone that it must hold, or None.
+
+    Returns:
+        The file; and the checkpoint's name, hash, backbone, network size and session as plain values.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged.
+        InputError: It holds another backbone.
+    """
+    path = resolve_checkpoint(weights or "default")
+    checkpoint = load_checkpoint(path)
+    if weights is None and backbone is not None and checkpoint.model.config.backbone.name != backbone:
+        path = resolve_checkpoint(backbone)
+        checkpoint = load_checkpoint(path)
+    found = checkpoint.model.config.backbone.name
+    if backbone is not None and found != backbone:
+        raise InputError(f"{path} holds the backbone {found}, not {backbone}")
+    return path, _description(path, checkpoint)
+
+
+def _description(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "checkpoint": path.name,
+        "checkpoint_sha256": checkpoint_hash(path),
+        "backbone": checkpoint.model.config.backbone.name,
+        "input_size": checkpoint.model.config.input_size,
+        "session": dataclasses.asdict(checkpoint.session),
+    }

@@ -58,8 +58,9 @@ class Plan:
         human: See `HumanConfig`.
         seed: Of everything random. Every image has a stream of its own, so the order of images does not
             matter.
-        backend: What identifies the backend (such as the hash of a checkpoint) and the data, for
+        backend: What identifies the backend (such as the hash of a checkpoint) and the images, for
             `Entrant.key`.
+        notes: What else should stand in the summary.
     """
 
     policies: tuple[PolicySpec, ...]
@@ -69,6 +70,7 @@ class Plan:
     human: HumanConfig = field(default_factory=HumanConfig)
     seed: int = 0
     backend: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.policies or not self.thresholds:
@@ -134,6 +136,7 @@ class Plan:
             **asdict(self.rollout),
             "nsd_at": list(self.rollout.nsd_at),
             **self.backend,
+            **self.notes,
         }
 
 
@@ -152,7 +155,7 @@ def parse_policy(text: str, acselect: Mapping[str, str]) -> PolicySpec:
     options = dict(acselect) if name == "acselect" else {}
     options.update(dict(parse_option(part) for part in tail.split(",")) if tail else {})
     label = options.pop("label", text)
-    return PolicySpec(label, name, {key: _value(value) for key, value in options.items()})
+    return PolicySpec(label, name, {key: parse_value(value) for key, value in options.items()})
 
 
 def parse_option(text: str) -> tuple[str, str]:
@@ -163,7 +166,8 @@ def parse_option(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _value(text: str) -> int | float | str:
+def parse_value(text: str) -> int | float | str:
+    """An int or a float if the text is one, else the text."""
     for convert in (int, float):
         try:
             return convert(text)

@@ -70,7 +70,7 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
         "# Number of clicks",
         "",
         f"{len(cards[0].names)} images of {len(set(cards[0].groups))} groups, at most {most} clicks"
-        + (f"; {skipped} images skipped." if skipped else "."),
+        + (f"; {skipped} skipped." if skipped else "."),
         "NoC counts an image that never reached the IoU as the most clicks; failures are those images.",
         "",
         *_table(

@@ -74,14 +74,6 @@ class ImageResult:
         return [click.iou for click in self.clicks]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """An image that could not be used."""
-
-    name: str
-    reason: str
-
-
 class Journal:
     """Finished images, kept on disk the moment they are finished, so that an interrupted run can go on.
 

@@ -64,8 +64,18 @@ class OpenImage:
         if self.target.shape != image.shape[:2]:
             raise InputError(f"the label has shape {self.target.shape}, but the image {image.shape[:2]}")
         self.prepared: Any = backend.open(name, image)
+        self._backend = backend
+        self._automatic: State | None = None
         self._answers: OrderedDict[tuple[Click, ...], tuple[State, float]] = OrderedDict()
         self._limit = max(8, self._REMEMBERED_BYTES // (4 * self.target.size))
+
+    def start(self, *, automatic: bool) -> State:
+        """See `Backend.start`; the model is asked once for all policies."""
+        if not automatic:
+            return self._backend.start(self.prepared, automatic=False)
+        if self._automatic is None:
+            self._automatic = self._backend.start(self.prepared, automatic=True)
+        return self._automatic
 
     def remembered(self, clicks: tuple[Click, ...]) -> tuple[State, float] | None:
         if clicks in self._answers:
@@ -222,7 +232,7 @@ def roll_out(
     active: list[_Annotation] = []
     while True:
         for job in islice(waiting, batch_size - len(active)):
-            start = backend.start(job.image.prepared, automatic=config.automatic_start)
+            start = job.image.start(automatic=config.automatic_start)
             active.append(_Annotation(job, start, config))
             if observer:
                 observer(job, start)

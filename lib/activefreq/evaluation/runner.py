@@ -6,6 +6,7 @@ import datetime
 import multiprocessing
 import os
 import queue
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ import torch
 import torch.distributed
 from tqdm import tqdm
 
+from activefreq.data.pairs import Problem
+from activefreq.data.samples import Sample
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.plan import Plan
-from activefreq.evaluation.results import ImageResult, Journal, Problem
+from activefreq.evaluation.results import ImageResult, Journal
 from activefreq.evaluation.rollout import Job, OpenImage, roll_out
 
 
@@ -29,8 +32,12 @@ class Source(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
 
-    def __getitem__(self, index: int) -> Any:
-        """A `Sample`. Raises `InputError` for what cannot be read."""
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was found but cannot be used."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Raises `InputError` for what cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Outcome:
 
     Attributes:
         results: Label of each entrant of the plan -> results on all images that every entrant finished.
-        problems: Images that were skipped.
+        problems: What was skipped, while the images were sought and since.
     """
 
     results: dict[str, list[ImageResult]]
@@ -127,7 +134,7 @@ def evaluate(
         for item in _run(work, todo, workers):
             if isinstance(item, Problem):
                 problems.append(item)
-                bar.write(f"skipped {item.name}: {item.reason}")
+                bar.write(f"skipped {item}", file=sys.stderr)
                 bar.update(len(keys))
             else:
                 journal.append(item)
@@ -155,7 +162,8 @@ def _annotate(work: _Work, todo: Iterable[_Todo]) -> Iterator[ImageResult | Prob
                 sample = work.source[index]
                 image = OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
             except InputError as error:
-                problems.append(Problem(work.source.names[index], str(error)))
+                name = work.source.names[index]
+                problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
                 continue
             for entrant in work.plan.entrants:
                 if entrant.key in missing:
@@ -254,5 +262,5 @@ def _outcome(plan: Plan, source: Source, journal: Journal, problems: list[Proble
         raise InputError("no image could be used")
     return Outcome(
         results={entrant.label: [found[entrant.key, name] for name in names] for entrant in plan.entrants},
-        problems=sorted(problems, key=lambda problem: problem.name),
+        problems=sorted((*source.problems, *problems), key=lambda problem: problem.name),
     )
