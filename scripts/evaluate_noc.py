@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["acselect"],
         metavar="P",
-        help=f"any of {', '.join(POLICIES)}; NAME:KEY=VALUE,... has options of its own, with label=TEXT its name in the tables (default: acselect)",
+        help=f"any of {', '.join(POLICIES)}; NAME:KEY=VALUE,... has options of its own, with label=TEXT its "
+        "name in the tables (default: acselect)",
     )
     rules.add_argument(
         "--acselect",

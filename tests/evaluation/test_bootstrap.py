@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from activefreq.errors import InputError
-from activefreq.evaluation.bootstrap import bootstrap_mean
+from activefreq.evaluation.bootstrap import Interval, bootstrap_mean
 
 
 def test_equals_the_normal_interval_for_many_independent_values():
@@ -38,6 +38,17 @@ def test_no_difference_has_no_interval_around_it():
     interval = bootstrap_mean(np.zeros(5), list("abcde"))
     assert (interval.mean, interval.low, interval.high) == (0.0, 0.0, 0.0)
     assert not interval.excludes_zero
+
+
+def test_one_group_tells_no_spread():
+    interval = bootstrap_mean(np.array([1.0, 2.0, 3.0]), ["a", "a", "a"])
+    assert (interval.mean, interval.low, interval.high) == (2.0, None, None)
+    assert not interval.excludes_zero
+    assert str(interval) == "+2.00 [one group]"
+
+
+def test_an_interval_reads_with_its_signs():
+    assert str(Interval(-0.5, -1.0, 0.25)) == "-0.50 [-1.00, +0.25]"
 
 
 def test_bad_input_is_named():

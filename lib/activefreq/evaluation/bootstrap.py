@@ -17,15 +17,20 @@ from activefreq.errors import InputError
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the bounds of its 95 % interval."""
+    """A mean and the bounds of its 95 % interval; None where there is but one group, which tells no spread."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:+.2f} [one group]"
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
 def bootstrap_mean(values: np.ndarray, groups: Sequence[str], *, resamples: int = 10_000, seed: int = 0) -> Interval:
@@ -43,7 +48,9 @@ def bootstrap_mean(values: np.ndarray, groups: Sequence[str], *, resamples: int 
     values = np.asarray(values, np.float64)
     if values.size == 0 or len(groups) != values.size:
         raise InputError(f"a bootstrap needs values and a group for each: {values.size} and {len(groups)} given")
-    _, members = np.unique(np.asarray(groups), return_inverse=True)
+    distinct, members = np.unique(np.asarray(groups), return_inverse=True)
+    if len(distinct) == 1:
+        return Interval(float(values.mean()), None, None)
     sums = np.bincount(members, weights=values)
     sizes = np.bincount(members).astype(np.float64)
     generator = np.random.default_rng(seed)

@@ -23,9 +23,14 @@ def write_report(plan: Plan, outcome: Outcome, folder: Path) -> dict[str, Any]:
     cards = [scorecard(entrant.label, outcome.results[entrant.label], plan) for entrant in plan.entrants]
     comparisons = compare(cards, seed=plan.seed)
     settings = plan.settings()
+    common = {name: value for name, value in settings.items() if name != "policies"}
     summary = {
         "policies": {
-            card.label: {**card.figures(), "settings": settings["policies"][card.label], **plan.backend}
+            card.label: {
+                **card.figures(),
+                "checkpoint_sha256": plan.backend.get("checkpoint_sha256"),
+                "settings": {**common, **settings["policies"][card.label]},
+            }
             for card in cards
         },
         "comparisons": [
@@ -120,9 +125,8 @@ def _difference_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
     rows: dict[tuple[str, str], list[str]] = {}
     for comparison in comparisons:
         found = comparison.difference
-        text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
         rows.setdefault((comparison.first, comparison.second), []).append(
-            f"**{text}**" if found.excludes_zero else text
+            f"**{found}**" if found.excludes_zero else str(found)
         )
     return [[first, second, *cells] for (first, second), cells in rows.items()]
 

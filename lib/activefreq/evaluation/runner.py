@@ -130,6 +130,8 @@ def evaluate(
         disable=not progress or shard.rank != 0,
         smoothing=0.1,
     ) as bar:
+        for problem in source.problems if shard.rank == 0 else ():
+            bar.write(f"skipped {problem}", file=sys.stderr)
         problems = []
         for item in _run(work, todo, workers):
             if isinstance(item, Problem):

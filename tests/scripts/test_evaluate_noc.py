@@ -1,0 +1,163 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny import make_tiny_model
+
+from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "evaluate_noc.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("evaluate_noc", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["evaluate_noc"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["evaluate_noc"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    save_checkpoint(path, Checkpoint(make_tiny_model(0)))
+    return path
+
+
+@pytest.fixture
+def evaluate(script, weights, tmp_path):
+    """Runs the script in this process, one worker, at most three clicks; returns the summary."""
+
+    def run(*arguments, output="out"):
+        options = ["--weights", weights, "--output", tmp_path / output, "--max-clicks", 3, "--workers", 1]
+        code = script.main([str(argument) for argument in (*options, *arguments)])
+        path = tmp_path / output / "summary.json"
+        return code, json.loads(path.read_text()) if path.exists() else None
+
+    return run
+
+
+def test_from_folders_to_table_csv_curve_and_panels(evaluate, lesion_folders, weights, tmp_path, capsys):
+    code, summary = evaluate(
+        "--images", lesion_folders.images, "--labels", lesion_folders.labels,
+        "--policy", "standard", "acselect", "acselect:size=none,label=paper", "--acselect", "gamma=0", "size=sqrt",
+        "--user", "ideal", "human", "--human", "slip=0", "--panels", 2, "--all-clicks",
+    )  # fmt: skip
+    assert code == 0
+    assert list(summary["policies"]) == [
+        *("standard", "acselect", "paper"),
+        *("standard (human)", "acselect (human)", "paper (human)"),
+    ]
+    acselect = summary["policies"]["acselect"]
+    assert acselect["images"] == 6
+    assert acselect["checkpoint_sha256"] == checkpoint_hash(weights)
+    expected = {"policy": "acselect", "user": "ideal", "gamma": 0, "size": "sqrt", "max_clicks": 3, "start": "empty"}
+    assert expected.items() <= acselect["settings"].items()
+    assert summary["policies"]["paper"]["settings"]["size"] == "none"
+    assert {"noc@80", "noc@85", "noc@90", "failures@90", "miou@1", "miou@3", "spc_ms", "auc"} <= set(acselect)
+    assert summary["settings"]["human"]["slip"] == 0
+    table = pd.read_csv(tmp_path / "out" / "clicks.csv")
+    assert len(table) == 6 * 6 * 3
+    assert (tmp_path / "out" / "noc.md").read_text().strip() in capsys.readouterr().out
+    assert len(list((tmp_path / "out" / "panels").glob("*.png"))) == 2
+    assert (tmp_path / "out" / "curve.png").stat().st_size > 1000
+
+
+def test_slices_of_volumes_and_label_values(evaluate, volume_folders):
+    where = ("--images", volume_folders.images, "--labels", volume_folders.labels, "--policy", "standard")
+    code, summary = evaluate(*where, "--slices", 2, 3, "--label-value", 1)
+    assert code == 0
+    assert summary["policies"]["standard"]["images"] + len(summary["skipped"]) == 6
+    _, whole = evaluate(*where, "--slices", "all", output="all")
+    assert whole["policies"]["standard"]["images"] > summary["policies"]["standard"]["images"]
+
+
+def test_a_studies_folder(evaluate, studies_folder):
+    code, summary = evaluate("--images", studies_folder, "--policy", "standard")
+    assert code == 0
+    assert summary["policies"]["standard"]["images"] == 3
+
+
+def test_a_limit_draws_the_same_images_again(evaluate, lesion_folders, tmp_path):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels, "--policy", "standard")
+    drawn = []
+    for output, seed in (("a", 1), ("b", 1), ("c", 2)):
+        evaluate(*where, "--limit", 3, "--seed", seed, output=output)
+        drawn.append(pd.read_csv(tmp_path / output / "clicks.csv")["image"].unique().tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == len(drawn[2]) == 3
+
+
+def test_a_part_divides_patients_as_training_does(evaluate, ring_folders, script, capsys):
+    where = ("--images", ring_folders.images, "--labels", ring_folders.labels, "--policy", "standard")
+    parts = {}
+    for part in ("train", "validation", "test"):
+        code, summary = evaluate(*where, "--group", "sunnybrook", "--part", part, output=part)
+        parts[part] = summary["policies"]["standard"]["images"] if code == 0 else 0
+    assert sum(parts.values()) == 6
+    assert all(count % 2 == 0 for count in parts.values())
+
+
+def test_an_automatic_start_is_scored(evaluate, lesion_folders, tmp_path):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels)
+    code, summary = evaluate(*where, "--policy", "standard", "area", "--start", "auto")
+    assert code == 0
+    assert 0 <= summary["policies"]["standard"]["miou@0"] <= 1
+    table = pd.read_csv(tmp_path / "out" / "clicks.csv")
+    starts = table[table["click"] == 0].pivot(index="image", columns="policy", values="iou")
+    assert (starts["standard"] == starts["area"]).all()
+
+
+def test_a_bad_file_is_named_skipped_and_counted(evaluate, lesion_folders, capsys):
+    (lesion_folders.images / "ISIC_0000002.jpg").write_bytes(b"\xff\xd8\xff" + b"0" * 50)
+    code, summary = evaluate(
+        "--images", lesion_folders.images, "--labels", lesion_folders.labels, "--policy", "standard"
+    )
+    assert code == 0
+    assert summary["policies"]["standard"]["images"] == 5
+    assert [Path(problem["image"]).stem for problem in summary["skipped"]] == ["ISIC_0000002"]
+    assert "ISIC_0000002" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_and_batches_change_no_figure(evaluate, lesion_folders, tmp_path):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels)
+    policies = ("--policy", "standard", "random", "acselect", "oracle")
+    summaries = []
+    for output, options in (("a", ("--batch-size", 1)), ("b", ("--batch-size", 8)), ("c", ("--workers", 2))):
+        _, summary = evaluate(*where, *policies, *options, output=output)
+        for policy in summary["policies"].values():
+            assert policy.pop("spc_ms") > 0
+        summaries.append(summary)
+    assert summaries[0] == summaries[1] == summaries[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "nowhere.pt"], "no checkpoint at nowhere.pt"),
+        (["--policy", "best"], "policy must be one of"),
+        (["--acselect", "size"], "KEY=VALUE"),
+        (["--human", "mood=bad"], "the human has the options jitter, smaller, slip, border, not mood"),
+        (["--iou", "85"], "thresholds lie above 0 and up to 1"),
+        (["--slices", "two"], "slices are 'all' or indices"),
+        (["--limit", "0"], "limit must be at least 1"),
+        (["--size", "100"], "size must be a multiple of 32"),
+        (["--device", "abacus"], "device"),
+        (["--backbone", "vgg"], "holds the backbone freqformer, not vgg"),
+        (["--images", "nowhere"], "nowhere"),
+        (["--max-clicks", "0"], "at least 1, not 0"),
+    ],
+)
+def test_wrong_options_end_with_one_line(evaluate, lesion_folders, capsys, arguments, message):
+    code, summary = evaluate("--images", lesion_folders.images, "--labels", lesion_folders.labels, *arguments)
+    assert code == 2
+    assert summary is None
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("evaluate_noc: ")
+    assert message in error
