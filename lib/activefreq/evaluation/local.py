@@ -16,9 +16,9 @@ from activefreq.errors import InputError
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, resolve_checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
-from activefreq.session.automatic import automatic_state
+from activefreq.session.automatic import automatic_probability
 from activefreq.session.segmenter import resolve_device
-from activefreq.session.state import PreparedImage, SessionState, prepare_image
+from activefreq.session.state import PreparedImage, SessionState, prepare_image, read_only
 from activefreq.session.step import step
 
 
@@ -34,7 +34,8 @@ class LocalBackend:
 
     def start(self, image: PreparedImage, *, automatic: bool) -> SessionState:
         if automatic:
-            return automatic_state(self._model, image)
+            probability = read_only(automatic_probability(self._model, image))
+            return SessionState((), probability, progressive=False)
         return SessionState.start(image.shape)
 
     def answer(self, requests: Sequence[tuple[PreparedImage, SessionState, Click]]) -> list[SessionState]:
