@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +56,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     """Writes a checkpoint atomically.
 
     Args:
-        half: Store floating-point weights as float16. Loading returns them to float32.
+        half: Store float32 weights as float16 if their range allows it. Loading returns them to float32.
     """
-    weights = {
-        name: value.detach().cpu().half() if half and value.dtype == torch.float32 else value.detach().cpu()
-        for name, value in checkpoint.model.state_dict().items()
-    }
+    weights = {name: _stored(value, half=half) for name, value in checkpoint.model.state_dict().items()}
     content = {
         "format": FORMAT,
         "model": _plain(checkpoint.model.config),
@@ -80,7 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not an ActiveFreq checkpoint of format {FORMAT}")
@@ -88,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         model = InteractiveModel(_model_config(content["model"]))
         model.load_state_dict({name: _full(value) for name, value in content["weights"].items()})
         session = SessionConfig(**content["session"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # and so can a network of damaged numbers
         raise CheckpointError(f"{path} does not fit the network that it names: {error}") from error
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
@@ -103,6 +99,13 @@ def checkpoint_hash(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _stored(value: torch.Tensor, *, half: bool) -> torch.Tensor:
+    value = value.detach().cpu()
+    if half and value.dtype == torch.float32 and bool((value.abs() <= torch.finfo(torch.float16).max).all()):
+        return value.half()
+    return value
 
 
 def _full(value: torch.Tensor) -> torch.Tensor:

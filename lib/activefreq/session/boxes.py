@@ -39,9 +39,14 @@ class Box:
     def contains(self, y: int, x: int) -> bool:
         return self.top <= y < self.bottom and self.left <= x < self.right
 
-    def united(self, y: int, x: int) -> Box:
-        """The smallest box that holds this one and the pixel (y, x)."""
-        return Box(min(self.top, y), min(self.left, x), max(self.bottom, y + 1), max(self.right, x + 1))
+    def united(self, other: Box) -> Box:
+        """The smallest box that holds this one and the other."""
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
 
     def expanded(self, factor: float, minimum: float, shape: tuple[int, int]) -> Box:
         """Grown about its centre to `factor` times its sides, at least `minimum` pixels, inside an image of `shape`.
@@ -84,19 +89,16 @@ def target_box(mask: np.ndarray, clicks: Sequence[Click], *, expansion: float, m
         minimum: Least side in pixels.
 
     Returns:
-        The whole image while there is neither a mask nor an earlier click, else the grown box of the mask, the positive
-        clicks and the last click, which always lies inside.
+        The whole image while the mask is empty, for clicks alone do not say how large an object is; else the grown box
+        of the mask, the positive clicks and the last click.
     """
     shape = (mask.shape[0], mask.shape[1])
     box = bounding_box(mask)
-    if box is None and len(clicks) < 2:
+    if box is None:
         return whole(shape)
     for click in clicks:
         if click.positive or click is clicks[-1]:
-            box = Box(click.y, click.x, click.y + 1, click.x + 1) if box is None else box.united(click.y, click.x)
-    if box is None or not mask.any():
-        # Clicks alone say where the object is, not how large.
-        return whole(shape)
+            box = box.united(Box(click.y, click.x, click.y + 1, click.x + 1))
     return box.expanded(expansion, minimum, shape)
 
 
@@ -111,10 +113,12 @@ def changed_component(before: np.ndarray, after: np.ndarray, click: Click) -> np
         pixels then, and toggles it.)
     """
     changed = before != after
-    if not changed[click.y, click.x]:
-        return np.zeros_like(changed)
-    labels, _ = ndimage.label(changed, structure=np.ones((3, 3), bool))
-    return labels == labels[click.y, click.x]
+    component = np.zeros_like(changed)
+    part = bounding_box(changed)
+    if part is not None and changed[click.y, click.x]:
+        labels, _ = ndimage.label(changed[part.slices], structure=np.ones((3, 3), bool))
+        component[part.slices] = labels == labels[click.y - part.top, click.x - part.left]
+    return component
 
 
 def focus_box(
@@ -128,15 +132,15 @@ def focus_box(
         expansion: Factor by which the box is grown (1.4 in FocalClick).
         share: Half the side of the least window, as a share of the object's longer side (0.2 in FocalClick).
     """
-    whole_object = bounding_box(after[within.slices])
-    longest = max(whole_object.height, whole_object.width) if whole_object else max(within.height, within.width)
+    whole_object = bounding_box(after[within.slices]) or within
+    longest = max(whole_object.height, whole_object.width)
     change = bounding_box(changed_component(before, after, click)[within.slices])
     y, x = click.y - within.top, click.x - within.left
     least = max(2 * share * longest, 1.0)
     if change is None or change.height < longest / 3 or change.width < longest / 3:
         half = round(least / 2)
         window = Box(y - half, x - half, y + half + 1, x + half + 1)
-        change = window if change is None else _union(change, window)
+        change = window if change is None else change.united(window)
     clipped = Box(
         max(change.top, 0),
         max(change.left, 0),
@@ -145,7 +149,3 @@ def focus_box(
     )
     grown = clipped.expanded(expansion, least, (within.height, within.width))
     return Box(grown.top + within.top, grown.left + within.left, grown.bottom + within.top, grown.right + within.left)
-
-
-def _union(a: Box, b: Box) -> Box:
-    return Box(min(a.top, b.top), min(a.left, b.left), max(a.bottom, b.bottom), max(a.right, b.right))

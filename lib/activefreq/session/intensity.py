@@ -9,6 +9,8 @@ from activefreq.errors import InputError
 PERCENTILES = (1.0, 99.0)
 MAX_PIXELS = 64_000_000
 """Pixels of the largest image that is accepted: eight thousand squared."""
+MAX_VALUE = 1e37
+"""Differences of larger numbers would leave the range of float32."""
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
@@ -25,7 +27,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         (H, W, 3) float32 in [0, 1].
 
     Raises:
-        InputError: For another shape or dtype, an empty or too large image, NaN or infinity.
+        InputError: For another shape or dtype, an empty or too large image, NaN, infinity or values above 1e37.
     """
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -40,6 +42,8 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         raise InputError(f"an image must hold numbers, not {array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError("the image holds NaN or infinity")
+    if array.dtype.kind == "f" and np.abs(array).max() > MAX_VALUE:
+        raise InputError(f"the image holds values above {MAX_VALUE:g}")
     if array.ndim == 3 and (array == array[..., :1]).all():
         array = array[..., 0]
     if array.ndim == 3 and array.dtype == np.uint8:

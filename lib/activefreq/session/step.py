@@ -26,8 +26,12 @@ def step(
 ) -> list[SessionState]:
     """Applies one click to each of several independent sessions.
 
+    Each image goes through the network by itself: kernels round differently in batches of different sizes, and an
+    answer must not depend on what else is asked at the same time.
+
     Args:
-        model: In evaluation mode, on any device.
+        model: In evaluation mode, on any device; from `prepare_for_inference`, its answers do not depend on the
+            number of threads either.
         requests: (image, state, click), a session each; sizes may differ.
 
     Returns:
@@ -36,109 +40,74 @@ def step(
     Raises:
         InputError: A click lies outside its image.
     """
-    if not requests:
-        return []
     for image, _, click in requests:
         check_clicks([click], image.shape)
-    crops = [
-        target_box(
-            state.mask,
-            (*state.clicks, click),
-            expansion=config.target_expansion,
-            minimum=config.target_minimum,
-        )
-        for _, state, click in requests
-    ]
     with torch.inference_mode():
-        answers = _predict(model, requests, crops, config)
-    return [_merge(request, answer, config) for request, answer in zip(requests, answers, strict=True)]
+        return [_step(model, *request, config) for request in requests]
 
 
-def _predict(
-    model: InteractiveModel, requests: Sequence[Request], crops: Sequence[Box], config: SessionConfig
-) -> list[tuple[np.ndarray, Box]]:
-    """The two passes; returns each image's probability (H, W) and the last box in which it was redrawn."""
-    device = next(model.parameters()).device
-    size = (model.config.input_size, model.config.input_size)
-    images = torch.cat([_crop(image.rgb, box, size) for (image, _, _), box in zip(requests, crops, strict=True)])
-    prompts = torch.cat(
-        [
-            torch.cat(
-                [
-                    _crop(state.probability[..., None], box, size),
-                    _disks((*state.clicks, click), box, size, model.config.disk_radius),
-                ],
-                dim=1,
-            )
-            for (_, state, click), box in zip(requests, crops, strict=True)
-        ]
-    )
-    coarse = model.coarse(images.to(device), prompts.to(device))
-    coarse_probability = torch.sigmoid(coarse.logits.float()).cpu()
-    results = [
-        _paste(state.probability, coarse_probability[index : index + 1], box)
-        for index, ((_, state, _), box) in enumerate(zip(requests, crops, strict=True))
-    ]
-    if not config.refine:
-        return list(zip(results, crops, strict=True))
-
-    focuses = [
-        focus_box(
-            state.mask,
-            result > THRESHOLD,
-            click,
-            crop,
-            expansion=config.focus_expansion,
-            share=config.focus_share,
-        )
-        for (_, state, click), result, crop in zip(requests, results, crops, strict=True)
-    ]
-    size = (model.config.refine_size, model.config.refine_size)
-    images = torch.cat([_crop(image.rgb, box, size) for (image, _, _), box in zip(requests, focuses, strict=True)])
-    disks = torch.cat(
-        [
-            _disks((*state.clicks, click), box, size, model.config.disk_radius)
-            for (_, state, click), box in zip(requests, focuses, strict=True)
-        ]
-    )
-    boxes = torch.tensor([_fraction(focus, crop) for focus, crop in zip(focuses, crops, strict=True)])
-    refined = model.refine(images.to(device), disks.to(device), coarse, boxes.to(device))
-    refined_probability = torch.sigmoid(refined.logits.float()).cpu()
-    return [
-        (_paste(result, refined_probability[index : index + 1], focus), focus)
-        for index, (result, focus) in enumerate(zip(results, focuses, strict=True))
-    ]
-
-
-def _merge(request: Request, answer: tuple[np.ndarray, Box], config: SessionConfig) -> SessionState:
-    """Keeps what the click was not about, and makes every click true at its own pixel."""
-    _, state, click = request
-    probability, box = answer
+def _step(
+    model: InteractiveModel, image: PreparedImage, state: SessionState, click: Click, config: SessionConfig
+) -> SessionState:
     clicks = (*state.clicks, click)
-    if state.progressive:
-        changed = changed_component(state.mask, probability > THRESHOLD, click)
-        probability = np.where(changed, probability, state.probability)
-    elif len(clicks) > config.local_after:
-        kept = state.probability.copy()
-        kept[box.slices] = probability[box.slices]
-        probability = kept
-    for earlier in clicks:
-        if (probability[earlier.y, earlier.x] > THRESHOLD) != earlier.positive:
-            probability[earlier.y, earlier.x] = 1.0 if earlier.positive else 0.0
+    before = state.mask
+    crop = target_box(before, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
+
+    device = next(model.parameters()).device
+    side, radius = model.config.input_size, model.config.disk_radius
+    previous = _crop(state.probability[..., None], crop, side)
+    prompt = torch.cat([previous, _disks(clicks, crop, side, radius)], dim=1)
+    coarse = model.coarse(_crop(image.rgb, crop, side).to(device), prompt.to(device))
+    probability = _paste(state.probability, coarse.logits, crop)
+    redrawn = crop
+
+    if config.refine:
+        after = probability > THRESHOLD
+        focus = focus_box(before, after, click, crop, expansion=config.focus_expansion, share=config.focus_share)
+        side = model.config.refine_size
+        disks = _disks(clicks, focus, side, radius)
+        boxes = torch.tensor([_fraction(focus, crop)])
+        refined = model.refine(_crop(image.rgb, focus, side).to(device), disks.to(device), coarse, boxes.to(device))
+        probability = _paste(probability, refined.logits, focus)
+        redrawn = focus
+
+    probability = _merge(state, probability, redrawn, click, config)
+    # What a person said about a pixel holds, whatever the network thinks; of two clicks on one pixel the last one does.
+    for said in clicks:
+        if (probability[said.y, said.x] > THRESHOLD) != said.positive:
+            probability[said.y, said.x] = 1.0 if said.positive else 0.0
     return SessionState(clicks, read_only(probability), state.progressive)
 
 
-def _crop(array: np.ndarray, box: Box, size: tuple[int, int]) -> torch.Tensor:
-    """(H, W, C) float32 to (1, C, *size): the box, resized without aliasing."""
+def _merge(
+    state: SessionState, probability: np.ndarray, redrawn: Box, click: Click, config: SessionConfig
+) -> np.ndarray:
+    """Keeps what the click was not about: a new (H, W) from the state's probability and the network's."""
+    if state.progressive:
+        after = probability > THRESHOLD
+        if after[click.y, click.x] != click.positive:
+            # The network moved against the click: nothing of that is wanted.
+            return state.probability.copy()
+        return np.where(changed_component(state.mask, after, click), probability, state.probability)
+    if len(state.clicks) >= config.local_after:
+        kept = state.probability.copy()
+        kept[redrawn.slices] = probability[redrawn.slices]
+        return kept
+    return probability
+
+
+def _crop(array: np.ndarray, box: Box, side: int) -> torch.Tensor:
+    """(H, W, C) float32 to (1, C, side, side): the box, resized without aliasing."""
     part = torch.from_numpy(np.array(array[box.slices], copy=True)).permute(2, 0, 1)[None]
-    if part.shape[2:] == size:
+    if (box.height, box.width) == (side, side):
         return part.contiguous()
-    shrinks = part.shape[2] > size[0] or part.shape[3] > size[1]
-    return functional.interpolate(part, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+    shrinks = box.height > side or box.width > side
+    return functional.interpolate(part, size=(side, side), mode="bilinear", align_corners=False, antialias=shrinks)
 
 
-def _paste(probability: np.ndarray, part: torch.Tensor, box: Box) -> np.ndarray:
-    """A copy of (H, W) with the box replaced by (1, 1, h, w), resized."""
+def _paste(probability: np.ndarray, logits: torch.Tensor, box: Box) -> np.ndarray:
+    """A copy of (H, W) with the box replaced by the sigmoid of logits (1, 1, h, w), resized."""
+    part = torch.sigmoid(logits.float()).cpu()
     if part.shape[2:] != (box.height, box.width):
         shrinks = part.shape[2] > box.height or part.shape[3] > box.width
         part = functional.interpolate(
@@ -149,9 +118,9 @@ def _paste(probability: np.ndarray, part: torch.Tensor, box: Box) -> np.ndarray:
     return pasted
 
 
-def _disks(clicks: Sequence[Click], box: Box, size: tuple[int, int], radius: float) -> torch.Tensor:
-    """(1, 2, *size): the clicks as they lie in the resized box."""
-    scale_y, scale_x = size[0] / box.height, size[1] / box.width
+def _disks(clicks: Sequence[Click], box: Box, side: int, radius: float) -> torch.Tensor:
+    """(1, 2, side, side): the clicks as they lie in the resized box."""
+    scale_y, scale_x = side / box.height, side / box.width
     # Pixel centres: (y + 0.5) of the image is (y' + 0.5) of the crop.
     points = [
         (
@@ -161,7 +130,7 @@ def _disks(clicks: Sequence[Click], box: Box, size: tuple[int, int], radius: flo
         )
         for click in clicks
     ]
-    return torch.from_numpy(click_disks(points, size, radius))[None]
+    return torch.from_numpy(click_disks(points, (side, side), radius))[None]
 
 
 def _fraction(inner: Box, outer: Box) -> tuple[float, float, float, float]:
