@@ -26,6 +26,11 @@ _SHOW_VOXEL = """([viewportId, index]) => {
 _POINTS = """() => window.cornerstoneTools.annotation.state.getAnnotationManager().getAllAnnotations()
   .filter(annotation => annotation.metadata.toolName === 'ProbeMONAILabel').length"""
 
+_PLANE = """viewportId => {
+  const viewport = window.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
+  return [viewport.getCamera().viewPlaneNormal, Array.from(viewport.getImageData().imageData.getDirection()).slice(6)];
+}"""
+
 _LABEL_MAP = """() => {
   const volume = window.services.segmentationService.getLabelmapVolume('1');
   const values = new Uint8Array(volume.voxelManager.getCompleteScalarDataArray());
@@ -103,3 +108,33 @@ class Viewer:
         button.click()
         self.page.wait_for_selector("#activefreq-submit[data-outcome]:not([disabled])")
         return str(button.get_attribute("data-outcome"))
+
+    def plane(self, viewport: str) -> tuple[np.ndarray, np.ndarray]:
+        """The normal of a viewport's plane, and the direction in which the slices of the series follow one another."""
+        normal, through = self.page.evaluate(_PLANE, viewport)
+        return np.array(normal), np.array(through)
+
+    def next_sample(self, strategy: str | None) -> dict[str, str]:
+        """Asks for the next sample, by the strategy that is set at first or by another; returns the offered image."""
+        self.open_tab("Active Learning")
+        if strategy is not None:
+            self.page.locator(".monaiLabelPanel select:visible").select_option(strategy)
+        with self.page.expect_response(lambda response: "/activelearning/" in response.url) as answer:
+            self.page.get_by_role("button", name="Next Sample").click()
+        self.page.wait_for_selector(".nextSampleForm")
+        assert answer.value.url.endswith(strategy or "random")
+        offered: dict[str, str] = answer.value.json()
+        return offered
+
+    def open_offered(self) -> None:
+        """Agrees to the offered image, and waits until it is shown."""
+        self.page.once("dialog", lambda dialog: dialog.accept())
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name="OK", exact=True).click()
+        self.wait_until_shown()
+
+    def press_training(self, button: str) -> Response:
+        """Presses "Update Model" or "Stop Training"; returns the server's answer."""
+        with self.page.expect_response(lambda response: "/train/" in response.url) as answer:
+            self.page.get_by_role("button", name=button).click()
+        return answer.value

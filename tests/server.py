@@ -14,16 +14,16 @@ from pathlib import Path
 
 import requests
 
-APP = Path(__file__).resolve().parents[2] / "apps" / "activefreq"
+APP = Path(__file__).resolve().parents[1] / "apps" / "activefreq"
 START_SECONDS = 240
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, its folder of studies, and what it has printed."""
+    """A running server: its address, its studies (a folder, or a DICOMweb URL), and what it has printed."""
 
     url: str
-    studies: Path
+    studies: Path | str
     output: Path
     process: subprocess.Popen[bytes]
 
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_server(
-    studies: Path,
+    studies: Path | str,
     folder: Path,
     *,
     conf: Mapping[str, str],
@@ -49,7 +49,7 @@ def running_server(
     """Starts a server on a free port of this machine, and stops it at the end.
 
     Args:
-        studies: Served folder.
+        studies: Served folder or DICOMweb URL.
         folder: For what the server writes beside: its output and the uploaded sessions. The server runs in it, so
             that nothing depends on being started from the repository.
         conf: Settings of the app.
