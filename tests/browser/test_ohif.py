@@ -47,7 +47,7 @@ def slice_mask(
 ) -> np.ndarray:
     """What the session in this process answers to clicks on one slice: (K, J, I), with only that slice marked."""
     k = positives[0][2]
-    answer = ClickReplay(segmenter.model, segmenter.config).answer(
+    answer = ClickReplay(segmenter).answer(
         "image",
         prepare_image(volume.array[k]),
         [Click(j, i) for i, j, _ in positives],
