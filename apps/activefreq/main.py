@@ -58,7 +58,7 @@ class ActiveFreqApp(MONAILabelApp):
         return make_infers(self._settings)
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        return make_trainers()
+        return make_trainers(self._settings)
 
     def init_strategies(self) -> dict[str, Strategy]:
         return make_strategies()

@@ -11,6 +11,7 @@ from activefreq.errors import CheckpointError
 from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
 from activefreq.session import InteractiveSegmenter
 from activefreq.session.replay import ClickReplay
+from lib.served_checkpoint import served_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +42,12 @@ class ServedModel:
         name: A checkpoint's path, or the name of one that ships.
         device: As `InteractiveSegmenter.from_pretrained` takes it.
         cache_bytes: What the kept click states may take.
+        finetuned: Folder of fine-tuned checkpoints: one that was made of this checkpoint is served instead of it.
     """
 
-    def __init__(self, name: str, *, device: str, cache_bytes: int) -> None:
+    def __init__(self, name: str, *, device: str, cache_bytes: int, finetuned: Path | None = None) -> None:
         self._name = name
+        self._finetuned = finetuned
         self._device = device
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
@@ -54,7 +57,7 @@ class ServedModel:
     @property
     def path(self) -> Path:
         """The checkpoint's file. Raises `CheckpointError` if there is none."""
-        return resolve_checkpoint(self._name)
+        return resolve_checkpoint(self._name) if self._finetuned is None else served_path(self._name, self._finetuned)
 
     def current(self) -> LoadedModel:
         """The newest usable version. Raises `CheckpointError` if there never was one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from activefreq.errors import InputError
 
@@ -16,12 +17,15 @@ class AppSettings:
         checkpoint: `--conf checkpoint`: a checkpoint's path, or the name of one that ships.
         device: `--conf device`: auto, cpu, cuda or cuda:N.
         label: `--conf label`: what the clicked structure is called in the clients.
+        finetuned: `--conf finetuned`: the folder of fine-tuned checkpoints: one is served instead of the one that
+            it began with.
         cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
     """
 
     checkpoint: str = "default"
     device: str = "auto"
     label: str = "lesion"
+    finetuned: Path = Path(__file__).resolve().parents[1] / "model" / "finetuned"
     cache_bytes: int = 1 << 30
 
     @staticmethod
@@ -38,5 +42,6 @@ class AppSettings:
             checkpoint=conf.get("checkpoint", defaults.checkpoint),
             device=conf.get("device", defaults.device),
             label=conf.get("label", defaults.label),
+            finetuned=Path(conf.get("finetuned", defaults.finetuned)).resolve(),
             cache_bytes=megabytes << 20,
         )

@@ -81,7 +81,7 @@ def find_pairs(
     if not labels.exists():
         raise InputError(f"{labels}: no such file or folder")
     if labels.is_file():
-        return [Pair(_stem(images) if images.is_file() else images.name, images, labels)], []
+        return [Pair(image_name(images), images, labels)], []
     if images.is_file():
         raise InputError(f"{images} is a file, but {labels} is a folder")
 
@@ -117,6 +117,14 @@ def find_pairs(
     return pairs, problems
 
 
+def image_name(path: Path) -> str:
+    """A file's name without its extension ("a.nii.gz" and "A.B.PNG" give "a" and "A.B"), or a folder's name."""
+    if path.is_dir():
+        return path.name
+    suffix = next((end for end in _SUFFIXES if path.name.lower().endswith(end)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)]
+
+
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """The images or labels of a folder, DICOM series in subfolders among them, by the names that pairing uses."""
     found: dict[str, list[Path]] = {}
@@ -127,14 +135,8 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
             if _holds_dicom(path):
                 found.setdefault(path.name, []).append(path)
         elif path.name.lower().endswith(_SUFFIXES):
-            found.setdefault(_stem(path), []).append(path)
+            found.setdefault(image_name(path), []).append(path)
     return found
-
-
-def _stem(path: Path) -> str:
-    """The name without its extension: "a.nii.gz" and "A.B.PNG" give "a" and "A.B"."""
-    suffix = next((end for end in _SUFFIXES if path.name.lower().endswith(end)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)]
 
 
 def _holds_dicom(folder: Path) -> bool:

@@ -11,6 +11,8 @@ from lib.settings import AppSettings
 
 
 def make_infers(settings: AppSettings) -> dict[str, InferTask]:
-    model = ServedModel(settings.checkpoint, device=settings.device, cache_bytes=settings.cache_bytes)
+    model = ServedModel(
+        settings.checkpoint, device=settings.device, cache_bytes=settings.cache_bytes, finetuned=settings.finetuned
+    )
     images = ImageCache(settings.cache_bytes)
     return {"activefreq": ClickSegmentation(model, images, label=settings.label)}

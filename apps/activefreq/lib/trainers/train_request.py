@@ -1,0 +1,115 @@
+"""What a client may ask of a fine-tuning: MONAI Label's usual names, read with care."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monailabel.config import settings
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from activefreq.errors import InputError
+from activefreq.training.finetune import FinetuneConfig
+
+NO_TRACKING, MLFLOW = "None", "mlflow"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A wish for a fine-tuning.
+
+    Attributes:
+        finetuning: How it is done.
+        device: As torch names it.
+        tracking: `NO_TRACKING` or `MLFLOW`.
+        tracking_uri: Where MLflow keeps its runs; empty for a file beside the fine-tuned checkpoints.
+        tracking_experiment: What MLflow calls the experiment; empty for its default one.
+    """
+
+    finetuning: FinetuneConfig
+    device: str
+    tracking: str = NO_TRACKING
+    tracking_uri: str = ""
+    tracking_experiment: str = ""
+
+    @staticmethod
+    def offered() -> dict[str, Any]:
+        """What the clients show for change; of a list, the first entry is the default."""
+        defaults = FinetuneConfig()
+        return {
+            "max_epochs": defaults.epochs,
+            "early_stop_patience": -1 if defaults.patience is None else defaults.patience,
+            "val_split": defaults.validation_share,
+            "train_batch_size": defaults.batch_size,
+            "val_batch_size": defaults.validation_batch_size,
+            "device": device_list(),
+            "tracking": [NO_TRACKING, MLFLOW],
+            "tracking_uri": settings.MONAI_LABEL_TRACKING_URI or "",
+            "tracking_experiment_name": "",
+        }
+
+    @staticmethod
+    def parse(request: Mapping[str, Any], *, device: str) -> TrainRequest:
+        """Reads a request; whatever `offered` does not name is ignored.
+
+        Args:
+            request: As a client sent it: values may come as text, or as the list that was offered.
+            device: Where to train when the request does not say.
+
+        Raises:
+            InputError: A value cannot be used; the message names it.
+        """
+        offered = TrainRequest.offered()
+        values = {name: _first(request.get(name, default)) for name, default in offered.items()}
+        patience = _integer("early_stop_patience", values["early_stop_patience"])
+        chosen = name_to_device(values["device"]) if "device" in request else device
+        tracking = str(values["tracking"] or NO_TRACKING)
+        if tracking not in (NO_TRACKING, MLFLOW):
+            raise InputError(f"tracking must be {NO_TRACKING!r} or {MLFLOW!r}, not {tracking!r}")
+        finetuning = FinetuneConfig(
+            epochs=_integer("max_epochs", values["max_epochs"]),
+            batch_size=_integer("train_batch_size", values["train_batch_size"]),
+            validation_batch_size=_integer("val_batch_size", values["val_batch_size"]),
+            validation_share=_number("val_split", values["val_split"]),
+            patience=patience if patience > 0 else None,
+            precision=_precision(chosen),
+        )
+        return TrainRequest(
+            finetuning,
+            chosen,
+            tracking,
+            str(values["tracking_uri"] or ""),
+            str(values["tracking_experiment_name"] or ""),
+        )
+
+
+def _first(value: Any) -> Any:
+    return next(iter(value), None) if isinstance(value, (list, tuple)) else value
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise InputError(f"{name} must be a number, not {value!r}")
+    return number
+
+
+def _integer(name: str, value: Any) -> int:
+    number = _number(name, value)
+    if not number.is_integer():
+        raise InputError(f"{name} must be a whole number, not {value!r}")
+    return int(number)
+
+
+def _precision(device: str) -> str:
+    """The fastest precision that is safe on a device."""
+    on_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if not on_cuda:
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from activefreq.errors import InputError
+from activefreq.training.finetune import FinetuneConfig
+from lib.trainers.train_request import TrainRequest
+
+
+def test_what_is_offered_is_what_happens_without_a_word() -> None:
+    offered = TrainRequest.offered()
+    json.dumps(offered, allow_nan=False)
+    asked = TrainRequest.parse(offered, device="auto")
+    silent = TrainRequest.parse({}, device="cpu")
+    assert asked.finetuning.epochs == silent.finetuning.epochs == FinetuneConfig().epochs
+    assert (silent.device, silent.tracking) == ("cpu", "None")
+    assert asked.tracking == "None"
+    if not torch.cuda.is_available():
+        assert asked == silent
+        assert silent.finetuning == FinetuneConfig()
+
+
+def test_everything_that_is_offered_is_honoured() -> None:
+    request = TrainRequest.parse(
+        {
+            "max_epochs": 7,
+            "early_stop_patience": 3,
+            "val_split": 0.35,
+            "train_batch_size": 2,
+            "val_batch_size": 5,
+            "device": "cpu",
+            "tracking": "mlflow",
+            "tracking_uri": "sqlite:///runs.db",
+            "tracking_experiment_name": "skin",
+            "client_id": "slicer",
+            "dataset": "CacheDataset",
+            "model": "activefreq",
+            "local_rank": 0,
+        },
+        device="auto",
+    )
+    tuning = request.finetuning
+    assert (tuning.epochs, tuning.patience, tuning.validation_share) == (7, 3, 0.35)
+    assert (tuning.batch_size, tuning.validation_batch_size, tuning.precision) == (2, 5, "float32")
+    assert (request.device, request.tracking) == ("cpu", "mlflow")
+    assert (request.tracking_uri, request.tracking_experiment) == ("sqlite:///runs.db", "skin")
+
+
+def test_values_may_come_as_text_or_as_lists() -> None:
+    request = TrainRequest.parse(
+        {"max_epochs": "12", "val_split": "0.5", "device": ["cpu"], "tracking": ["None", "mlflow"]}, device="auto"
+    )
+    assert (request.finetuning.epochs, request.finetuning.validation_share) == (12, 0.5)
+    assert (request.device, request.tracking) == ("cpu", "None")
+
+
+@pytest.mark.parametrize("patience", [0, -1, "-1"])
+def test_no_patience_means_no_early_stop(patience: object) -> None:
+    assert TrainRequest.parse({"early_stop_patience": patience}, device="cpu").finetuning.patience is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"max_epochs": "many"}, "max_epochs must be a number, not 'many'"),
+        ({"max_epochs": 1.5}, r"max_epochs must be a whole number, not 1\.5"),
+        ({"max_epochs": True}, "max_epochs must be a number, not True"),
+        ({"max_epochs": 0}, "epochs must be at least 1"),
+        ({"max_epochs": None}, "max_epochs must be a number, not None"),
+        ({"max_epochs": []}, "max_epochs must be a number, not None"),
+        ({"val_split": float("nan")}, "val_split must be a number, not nan"),
+        ({"val_split": 1}, "validation_share must be at least 0 and below 1"),
+        ({"train_batch_size": 0}, "batch_size must be at least 1"),
+        ({"tracking": "tensorboard"}, "tracking must be 'None' or 'mlflow', not 'tensorboard'"),
+    ],
+)
+def test_values_that_cannot_be_used_are_named(request_: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainRequest.parse(request_, device="cpu")
