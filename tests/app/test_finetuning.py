@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from fastapi import HTTPException
@@ -42,8 +42,8 @@ def task(base: Path, finetuned: Path) -> FinetuneTask:
 
 
 @pytest.fixture
-def store(studies_folder: Path) -> Iterator[StudiesFolder]:
-    yield StudiesFolder(str(studies_folder), auto_reload=False)
+def store(studies_folder: Path) -> StudiesFolder:
+    return StudiesFolder(str(studies_folder), auto_reload=False)
 
 
 def submit(store: StudiesFolder, image: str, mask: np.ndarray, folder: Path) -> None:
@@ -73,14 +73,11 @@ def test_what_got_worse_is_not_published(
     tune = finetuning.finetune
 
     def ruin(checkpoint: Checkpoint, samples: Any, config: Any, **options: Any) -> Any:
-        # Weights that the first steps can only leave for the worse: the rate is a thousand times too high.
-        from dataclasses import replace
-
+        # At this rate every step destroys what was learnt.
         return tune(checkpoint, samples, replace(config, learning_rate=10.0), **options)
 
     good = finetuned_path(str(base), finetuned)
-    for _ in range(2):
-        task(QUICK | {"max_epochs": 12}, store)
+    task(QUICK | {"max_epochs": 6}, store)
     kept = good.read_bytes()
     monkeypatch.setattr(finetuning, "finetune", ruin)
     figures = task(QUICK, store)
@@ -95,14 +92,13 @@ def test_what_got_worse_is_not_published(
 def test_the_next_one_begins_where_the_last_one_ended(
     task: FinetuneTask, store: StudiesFolder, base: Path, finetuned: Path
 ) -> None:
-    first = task(QUICK | {"max_epochs": 8}, store)["finetuning"]
+    first = task(QUICK | {"max_epochs": 4}, store)["finetuning"]
     assert first["published"]
     second = task(QUICK, store)["finetuning"]
     assert second["miou_before"] == first["miou_after"]
-    assert (
-        load_checkpoint(finetuned_path(str(base), finetuned)).info["finetuned"]["images"] == tuple(first["training"])
-        or load_checkpoint(finetuned_path(str(base), finetuned)).info["finetuned"]["images"] == first["training"]
-    )
+    info = load_checkpoint(finetuned_path(str(base), finetuned)).info
+    last = second if second["published"] else first
+    assert list(info["finetuned"]["images"]) == last["training"]
 
 
 def test_annotated_slices_of_volumes_and_labels_of_another_orientation(tmp_path: Path) -> None:
@@ -163,8 +159,6 @@ def test_info_survives_a_ruined_file_of_figures(task: FinetuneTask, finetuned: P
 def test_mlflow_only_when_asked_for(task: FinetuneTask, store: StudiesFolder, finetuned: Path, tmp_path: Path) -> None:
     task(QUICK, store)
     assert not list(finetuned.glob("*.db"))
-    import mlflow
-
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
     task({**QUICK, "tracking": "mlflow", "tracking_uri": uri, "tracking_experiment_name": "skin"}, store)
     client = mlflow.MlflowClient(uri)
@@ -173,4 +167,3 @@ def test_mlflow_only_when_asked_for(task: FinetuneTask, store: StudiesFolder, fi
     assert run.data.params["epochs"] == "2"
     history = client.get_metric_history(run.info.run_id, "miou_1")
     assert len(history) == 2
-    shutil.rmtree(tmp_path / "mlruns", ignore_errors=True)

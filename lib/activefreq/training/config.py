@@ -79,6 +79,7 @@ class TrainingConfig:
         validate_every: Steps between validations through the session; 0 for only at the end.
         validation_images: At most so many images of the validation part, spread evenly.
         validation_clicks: Clicks of a validation.
+        validation_batch_size: Images of a validation that are clicked on at once.
         save_every: Steps between checkpoints for resuming; 0 for only after validations and at the end.
         precision: "float32", or "bfloat16" or "float16" for autocast.
         frozen_statistics: Keep the running statistics of batch normalization as they are: a small data set's are
@@ -98,6 +99,7 @@ class TrainingConfig:
     validate_every: int = 500
     validation_images: int = 100
     validation_clicks: int = 5
+    validation_batch_size: int = 8
     save_every: int = 200
     precision: str = "float32"
     frozen_statistics: bool = False

@@ -96,6 +96,7 @@ class TrainingRun:
             clicks=self.config.validation_clicks,
             limit=self.config.validation_images,
             config=self.session,
+            batch_size=self.config.validation_batch_size,
         )
 
     def resume(self) -> bool:

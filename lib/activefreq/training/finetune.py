@@ -41,6 +41,7 @@ class FinetuneConfig:
         patience: Validations without an improvement after which it ends early; None for never. One follows each epoch.
         validation_images: At most so many held-out images are clicked on.
         validation_clicks: Clicks on each.
+        validation_batch_size: Held-out images that are clicked on at once.
         learning_rate: Peak of the rate.
         precision: "float32", or "bfloat16" or "float16" for autocast.
         workers: Threads that prepare batches ahead.
@@ -53,13 +54,21 @@ class FinetuneConfig:
     patience: int | None = None
     validation_images: int = 24
     validation_clicks: int = 5
+    validation_batch_size: int = 8
     learning_rate: float = 1e-4
     precision: str = "float32"
     seed: int = 0
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "views", "batch_size", "validation_images", "validation_clicks"):
+        for name in (
+            "epochs",
+            "views",
+            "batch_size",
+            "validation_images",
+            "validation_clicks",
+            "validation_batch_size",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.validation_share < 1:
@@ -245,6 +254,7 @@ def _plan(model: InteractiveModel, config: FinetuneConfig, steps_per_epoch: int)
         validate_every=steps_per_epoch,
         validation_images=config.validation_images,
         validation_clicks=config.validation_clicks,
+        validation_batch_size=config.validation_batch_size,
         save_every=0,
         precision=config.precision,
         frozen_statistics=True,
