@@ -9,7 +9,7 @@ from activefreq.data.discovery import find_samples
 from activefreq.data.oai_zib import OaiZibOptions, prepare_oai_zib
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
-from activefreq.files.volumes import Geometry
+from activefreq.files.volumes import Geometry, Volume
 
 SHAPE = (16, 28, 24)  # (K, J, I): the slice axis is the shortest one, as in OAI-ZIB's 160 x 384 x 384
 GEOMETRY = Geometry(SHAPE, (0.36, 0.36, 0.7), (-10.0, 5.0, 3.0))
@@ -91,8 +91,7 @@ def test_the_sagittal_axis_is_found_wherever_it_is(folders, tmp_path):
 def test_images_from_dicom_folders_and_masks_on_their_own_grid(folders, tmp_path):
     for number in range(1, 4):
         array, labels = knee(number)
-        image = GEOMETRY.apply_to(sitk.GetImageFromArray(array))
-        write_dicom(dicom_series(image, name=str(number)), folders.images / str(number))
+        write_dicom(dicom_series(Volume(array, GEOMETRY), name=str(number)), folders.images / str(number))
         # The mask is stored the other way round: it must be found by its place in space.
         mask = sitk.Flip(GEOMETRY.apply_to(sitk.GetImageFromArray(labels)), [True, False, True])
         sitk.WriteImage(mask, str(folders.labels / f"{number}.nii.gz"))

@@ -101,8 +101,8 @@ def test_a_trailing_dimension_of_one_is_no_fourth(tmp_path):
 
 
 def write_series(folder, array, name="scan"):
-    image = Geometry(array.shape[:3], (0.7, 0.7, 3.0), (1.0, 2.0, 3.0)).apply_to(sitk.GetImageFromArray(array))
-    series = dicom_series(image, name=name)
+    volume = Volume(array, Geometry(array.shape[:3], (0.7, 0.7, 3.0), (1.0, 2.0, 3.0)))
+    series = dicom_series(volume, name=name)
     write_dicom(series, folder)
     return series.series_uid
 
