@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from activefreq.acselect.policies import POLICIES
+from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
 from activefreq.acselect.scores import ScoreConfig
 from activefreq.data.discovery import find_samples
 from activefreq.data.parts import part_of
 from activefreq.data.samples import SampleSource
 from activefreq.errors import ActiveFreqError, InputError
+from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.panels import write_panels
 from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_value
 from activefreq.evaluation.report import write_report
+from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import Shard, evaluate
 from activefreq.evaluation.users import USERS, HumanConfig
@@ -79,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         help="side of the square that the network sees (default: the checkpoint's, mostly 256)",
     )
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    model.add_argument(
+        "--server",
+        metavar="URL",
+        help="click through a running MONAI Label server that serves the images, in its place",
+    )
     rules = made.add_argument_group("annotators")
     rules.add_argument(
         "--policy",
@@ -164,9 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Raises `ActiveFreqError` or `OSError` for what is wrong with the options or the files."""
     shard = Shard.from_environment()
-    checkpoint, description = describe_checkpoint(options.weights, options.backbone)
-    make_backend = LocalBackendFactory(checkpoint=checkpoint, input_size=options.size, device=options.device)
-    plan = make_plan(options, {**description, "input_size": make_backend.input_size or description["input_size"]})
+    make_backend, description = find_backend(options)
+    plan = make_plan(options, description)
     source = find(options, progress=shard.rank == 0)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -187,6 +193,22 @@ def run(options: argparse.Namespace) -> None:
         names = [result.name for result in next(iter(outcome.results.values()))]
         chosen = np.unique(np.linspace(0, len(names) - 1, min(options.panels, len(names))).round().astype(int))
         write_panels(plan, source, make_backend(), [names[index] for index in chosen], output / "panels")
+
+
+def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], dict[str, Any]]:
+    """What answers the clicks, and what is to be said of it."""
+    if options.server is not None:
+        given = [name for name in ("weights", "backbone", "size") if getattr(options, name) is not None]
+        if given:
+            raise InputError(f"--{given[0]} is the server's affair: leave it out with --server")
+        blind = [text for text in options.policy if text.partition(":")[0] in PROBABILITY_POLICIES]
+        if blind:
+            raise InputError(f"{blind[0]} needs probabilities, and a server answers masks")
+        remote = RemoteBackend(url=options.server)
+        return remote, remote.describe()
+    checkpoint, description = describe_checkpoint(options.weights, options.backbone)
+    factory = LocalBackendFactory(checkpoint=checkpoint, input_size=options.size, device=options.device)
+    return factory, {**description, "input_size": options.size or description["input_size"]}
 
 
 def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
@@ -255,7 +277,7 @@ def worker_count(options: argparse.Namespace, shard: Shard) -> int:
     if options.workers is not None:
         return options.workers
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
-    return 1 if on_gpu or shard.world > 1 else min(8, os.cpu_count() or 1)
+    return 1 if on_gpu or options.server is not None or shard.world > 1 else min(8, os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

@@ -117,3 +117,29 @@ def test_any_json_is_read_or_refused(request_: dict[str, Any]) -> None:
         for click in (*clicks.positives, *clicks.negatives):
             assert 0 <= click.y < 40
             assert 0 <= click.x < 50
+
+
+def test_an_order_of_clicks_takes_the_place_of_both_lists() -> None:
+    request = {"clicks": [[4, 5, 6, 0], [1, 2, 0, 1], [7, 8, 6, 1], [9, 9, 6, 0]], "foreground": [[3, 3, 3]]}
+    parsed = ClickRequest.parse(request, SIZE)
+    assert parsed.slices == {
+        0: SliceClicks((Click(2, 1),), (), (True,)),
+        6: SliceClicks((Click(8, 7),), (Click(5, 4, False), Click(9, 9, False)), (False, True, False)),
+    }
+    assert list(parsed.slices) == [0, 6]
+    assert ClickRequest.parse({"clicks": []}, SIZE).slices == {}
+
+
+@pytest.mark.parametrize(
+    ("clicks", "message"),
+    [
+        ("all", "clicks must be a list"),
+        ([[1, 2, 3]], "click 1 must be"),
+        ([[1, 2, 3, 1], [1, 2, 3, 2]], "click 2 must be"),
+        ([[1, 2, 99, 1]], "click 1 at .* is outside"),
+        ([[1, 2.5, 3, 1]], "click 1 must be whole numbers"),
+    ],
+)
+def test_an_order_that_cannot_be_used_is_named(clicks: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClickRequest.parse({"clicks": clicks}, SIZE)

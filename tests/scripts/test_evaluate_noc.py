@@ -152,6 +152,7 @@ def test_workers_and_batches_change_no_figure(evaluate, lesion_folders, tmp_path
         (["--backbone", "vgg"], "holds the backbone freqformer, not vgg"),
         (["--images", "nowhere"], "nowhere"),
         (["--max-clicks", "0"], "at least 1, not 0"),
+        (["--server", "http://127.0.0.1:9"], "--weights is the server's affair"),
     ],
 )
 def test_wrong_options_end_with_one_line(evaluate, lesion_folders, capsys, arguments, message):
@@ -161,3 +162,11 @@ def test_wrong_options_end_with_one_line(evaluate, lesion_folders, capsys, argum
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("evaluate_noc: ")
     assert message in error
+
+
+def test_a_server_answers_no_probabilities(script, lesion_folders, tmp_path, capsys):
+    where = ["--images", str(lesion_folders.images), "--labels", str(lesion_folders.labels), "--output", str(tmp_path)]
+    assert script.main([*where, "--server", "http://127.0.0.1:9", "--policy", "standard", "acselect"]) == 2
+    assert "acselect needs probabilities, and a server answers masks" in capsys.readouterr().err
+    assert script.main([*where, "--server", "http://127.0.0.1:9", "--policy", "standard"]) == 2
+    assert "cannot reach http://127.0.0.1:9" in capsys.readouterr().err

@@ -145,3 +145,18 @@ def test_threads_share_the_work_and_get_the_same_answer(tiny: InteractiveSegment
     assert sum(passes for passes, _ in answers) == 6
     for _, probability in answers:
         np.testing.assert_array_equal(probability, expected)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1, 0, 0, 0), (0, 0, 0, 1, 1, 1), (1, 0, 0, 1, 1, 0)])
+def test_an_order_that_is_told_is_kept(tiny: InteractiveSegmenter, signs: tuple[bool, ...]) -> None:
+    answer = ClickReplay(tiny).answer("a", IMAGE, POSITIVES, NEGATIVES, signs=signs)
+    left = {True: list(POSITIVES), False: list(NEGATIVES)}
+    clicks = [left[bool(sign)].pop(0) for sign in signs]
+    assert list(answer.state.clicks) == clicks
+    np.testing.assert_array_equal(answer.state.probability, tiny.predict(SAMPLE.image, clicks).probability)
+
+
+def test_signs_that_do_not_fit_the_clicks_are_refused(tiny: InteractiveSegmenter) -> None:
+    for signs in ((1, 1, 1), (1, 1, 1, 1, 0, 0)):
+        with pytest.raises(InputError, match="3 positive and 3 negative clicks"):
+            ClickReplay(tiny).answer("a", IMAGE, POSITIVES, NEGATIVES, signs=signs)

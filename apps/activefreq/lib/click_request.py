@@ -15,10 +15,17 @@ EXTENSIONS = (".nrrd", ".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class SliceClicks:
-    """Clicks on one slice, each list in the order of the request; (j, i) of the volume are (y, x) of the slice."""
+    """Clicks on one slice, each list in the order of the request; (j, i) of the volume are (y, x) of the slice.
+
+    Attributes:
+        positives: On the object.
+        negatives: On the background.
+        signs: Of all clicks in the order in which they were made, where the client told it.
+    """
 
     positives: tuple[Click, ...] = ()
     negatives: tuple[Click, ...] = ()
+    signs: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,16 @@ class ClickRequest:
         """Checks and sorts a request.
 
         Args:
-            request: With `foreground` and `background` as lists of (i, j, k) index triples, `result_extension`,
-                `result_dtype` and `result_compress`; all optional. Other entries are not read.
+            request: With `foreground` and `background` as lists of (i, j, k) index triples, or in their place `clicks`
+                as a list of (i, j, k, 1 or 0) in the order in which they were made (as they come with an answer);
+                `result_extension`, `result_dtype` and `result_compress`; all optional. Other entries are not read.
             size: (I, J, K) of the image.
 
         Raises:
             InputError: Naming the entry, and the point in it, that cannot be used.
         """
-        points: dict[int, tuple[list[Click], list[Click]]] = {}
-        for side, name in enumerate(("foreground", "background")):
-            for i, j, k in _points(request.get(name), name, size):
-                points.setdefault(k, ([], []))[side].append(Click(j, i, positive=side == 0))
+        ordered = request.get("clicks")
+        slices = _unordered(request, size) if ordered is None else _ordered(ordered, size)
         extension = request.get("result_extension") or EXTENSIONS[0]
         if extension not in EXTENSIONS:
             raise InputError(f"result_extension must be one of {', '.join(EXTENSIONS)}, not {extension!r}")
@@ -60,8 +66,34 @@ class ClickRequest:
         compress = request.get("result_compress", True)
         if not isinstance(compress, bool):
             raise InputError(f"result_compress must be true or false, not {compress!r}")
-        slices = {k: SliceClicks(tuple(p), tuple(n)) for k, (p, n) in sorted(points.items())}
         return ClickRequest(slices, extension, compress)
+
+
+def _unordered(request: Mapping[str, Any], size: tuple[int, int, int]) -> dict[int, SliceClicks]:
+    points: dict[int, tuple[list[Click], list[Click]]] = {}
+    for side, name in enumerate(("foreground", "background")):
+        for i, j, k in _points(request.get(name), name, size):
+            points.setdefault(k, ([], []))[side].append(Click(j, i, positive=side == 0))
+    return {k: SliceClicks(tuple(p), tuple(n)) for k, (p, n) in sorted(points.items())}
+
+
+def _ordered(value: Any, size: tuple[int, int, int]) -> dict[int, SliceClicks]:
+    if not isinstance(value, list):
+        raise InputError(f"clicks must be a list of [i, j, k, 1 or 0], not {value!r}")
+    clicks: dict[int, list[Click]] = {}
+    for number, entry in enumerate(value, start=1):
+        if not isinstance(entry, list) or len(entry) != 4 or entry[3] not in (0, 1):
+            raise InputError(f"click {number} must be [i, j, k, 1 or 0], not {entry!r}")
+        i, j, k = _point(entry[:3], f"click {number}", size)
+        clicks.setdefault(k, []).append(Click(j, i, positive=bool(entry[3])))
+    return {
+        k: SliceClicks(
+            positives=tuple(click for click in made if click.positive),
+            negatives=tuple(click for click in made if not click.positive),
+            signs=tuple(click.positive for click in made),
+        )
+        for k, made in sorted(clicks.items())
+    }
 
 
 def _points(value: Any, name: str, size: tuple[int, int, int]) -> list[tuple[int, int, int]]:

@@ -205,6 +205,8 @@ class OraclePolicy:
 
 
 POLICIES = ("standard", "random", "area", "entropy", "least-confidence", "acselect", "oracle")
+PROBABILITY_POLICIES = ("entropy", "least-confidence", "acselect")
+"""Those that look at more than the mask."""
 
 
 def make_policy(name: str, *, seed: int | Sequence[int] = 0, **options: Any) -> Policy:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from activefreq.clicks import Click, check_clicks
+from activefreq.errors import InputError
 from activefreq.session.cache import ByteCache
 from activefreq.session.segmenter import InteractiveSegmenter
 from activefreq.session.state import PreparedImage, SessionState
@@ -61,6 +62,7 @@ class ClickReplay:
         positives: Sequence[Click],
         negatives: Sequence[Click],
         previous_mask: np.ndarray | None = None,
+        signs: Sequence[bool] | None = None,
     ) -> ReplayAnswer:
         """Applies all clicks.
 
@@ -69,17 +71,22 @@ class ClickReplay:
             image: The image.
             positives, negatives: Each in the order in which they were made; may be empty.
             previous_mask: (H, W) to continue from.
+            signs: Of all clicks in the order in which they were made, from a client that knows it; None recovers it.
 
         Raises:
-            InputError: A click lies outside the image, or the mask does not fit.
+            InputError: A click lies outside the image, the mask does not fit, or there is not one sign for each click.
         """
+        if signs is not None and (sum(signs), len(signs)) != (len(positives), len(positives) + len(negatives)):
+            raise InputError(f"{len(positives)} positive and {len(negatives)} negative clicks, but the signs {signs}")
         waiting = list(check_clicks(positives, image.shape))[::-1], list(check_clicks(negatives, image.shape))[::-1]
         state = SessionState.start(image.shape, previous_mask)
         base = (key, None if previous_mask is None else hashlib.sha256(state.mask.tobytes()).digest())
         passes = 0
         path = [state]
         while waiting[0] or waiting[1]:
-            if waiting[0] and waiting[1]:
+            if signs is not None:
+                first = signs[len(path) - 1]
+            elif waiting[0] and waiting[1]:
                 first = next_is_positive(state.mask, waiting[0][-1], waiting[1][-1])
             else:
                 first = bool(waiting[0])

@@ -76,6 +76,7 @@ class ClickSegmentation(InferTask):
                     self._images.prepare(image, k),
                     points.positives,
                     points.negatives,
+                    signs=points.signs,
                     previous_mask=mask[k] if mask[k].any() else None,
                 )
                 mask[k] = answer.state.mask
