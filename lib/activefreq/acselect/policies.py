@@ -72,7 +72,6 @@ class RegionPolicy:
     """Ranks the mislabeled regions and clicks the best one that has a pixel left to click."""
 
     connectivity: int = 8
-    placement: str = "interior"
 
     def rank(self, probability: np.ndarray, regions: Regions) -> np.ndarray:
         """(N,) values, the highest of which wins; N is at least 1."""
@@ -94,7 +93,11 @@ class RegionPolicy:
         if not clickable.any():
             return None
         ranks = np.where(clickable, self.rank(probability, regions), -np.inf)
-        return place_click(regions, int(np.argmax(ranks)), probability, clicked, placement=self.placement)
+        return self.place(regions, int(np.argmax(ranks)), probability, clicked)
+
+    def place(self, regions: Regions, number: int, probability: np.ndarray, clicked: np.ndarray) -> Click:
+        """The click on the region that won."""
+        return place_click(regions, number, probability, clicked)
 
 
 class RandomPolicy(RegionPolicy):
@@ -136,10 +139,14 @@ class AcSelectConfig(ScoreConfig):
     Attributes:
         connectivity: 8 joins the pixels of a region across corners too, 4 only across edges.
         placement: Where in the region the click goes, see `place_click`.
+        reach: Of the placement "gain", at least 0, see `expected_gain`.
+        caution: Of the placement "gain", at least 0, see `expected_gain`.
     """
 
     connectivity: int = 8
     placement: str = "interior"
+    reach: float = 0.2
+    caution: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,6 +154,10 @@ class AcSelectConfig(ScoreConfig):
             raise InputError(f"AcSelect connectivity must be 4 or 8, not {self.connectivity!r}")
         if self.placement not in PLACEMENTS:
             raise InputError(f"AcSelect placement must be one of {', '.join(PLACEMENTS)}, not {self.placement!r}")
+        for name in ("reach", "caution"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 <= value < np.inf):
+                raise InputError(f"AcSelect {name} must be a number of at least 0, not {value!r}")
 
 
 class AcSelectPolicy(RegionPolicy):
@@ -155,10 +166,20 @@ class AcSelectPolicy(RegionPolicy):
     def __init__(self, config: AcSelectConfig | None = None) -> None:
         self.config = config or AcSelectConfig()
         self.connectivity = self.config.connectivity
-        self.placement = self.config.placement
 
     def rank(self, probability: np.ndarray, regions: Regions) -> np.ndarray:
         return region_score(measure_regions(probability, regions), self.config)
+
+    def place(self, regions: Regions, number: int, probability: np.ndarray, clicked: np.ndarray) -> Click:
+        return place_click(
+            regions,
+            number,
+            probability,
+            clicked,
+            placement=self.config.placement,
+            reach=self.config.reach,
+            caution=self.config.caution,
+        )
 
 
 @dataclass(frozen=True)
