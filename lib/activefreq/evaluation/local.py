@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, resolve_checkpoint
 from activefreq.models.config import SessionConfig
+from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.segmenter import resolve_device
@@ -66,8 +66,7 @@ class LocalBackendFactory:
         model = loaded.model
         if self.input_size is not None:
             model.config = dataclasses.replace(model.config, input_size=self.input_size)
-        device = resolve_device(self.device)
-        return LocalBackend(model.to(device).to(memory_format=torch.channels_last).eval(), loaded.session)
+        return LocalBackend(prepare_for_inference(model, resolve_device(self.device)), loaded.session)
 
 
 def describe_checkpoint(weights: str | None, backbone: str | None) -> tuple[Path, dict[str, Any]]:

@@ -16,6 +16,7 @@ from activefreq.errors import CheckpointError
 from activefreq.files.atomic import atomic_write
 from activefreq.models.backbones import BackboneConfig
 from activefreq.models.config import ModelConfig, SessionConfig
+from activefreq.models.inference import is_prepared
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.refiner import RefinerConfig
 
@@ -57,7 +58,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
 
     Args:
         half: Store float32 weights as float16 if their range allows it. Loading returns them to float32.
+
+    Raises:
+        ValueError: The model was made by `prepare_for_inference`: what it has folded together is lost.
     """
+    if is_prepared(checkpoint.model):
+        raise ValueError("a model prepared for inference cannot be saved: save the one it was made from")
     weights = {name: _stored(value, half=half) for name, value in checkpoint.model.state_dict().items()}
     content = {
         "format": FORMAT,

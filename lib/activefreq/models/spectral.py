@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 AXES = {"c": 1, "h": 2, "w": 3}
 """The dimension of (B, C, H, W) behind each letter of an axes string such as "hw"."""
@@ -228,11 +227,12 @@ class FreqBlock(nn.Module):
         self.freq = module
         self.norm2 = nn.GroupNorm(_groups(channels), channels)
         self.fc1 = nn.Conv2d(channels, channels * ratio, 1)
+        self.activation = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(channels * ratio, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.freq(self.norm1(x))
-        return x + self.fc2(functional.relu(self.fc1(self.norm2(x))))
+        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
 
 def _groups(channels: int) -> int:

@@ -13,6 +13,7 @@ from activefreq.clicks import Click, check_clicks
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
 from activefreq.models.config import SessionConfig
+from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.state import PreparedImage, SessionState, prepare_image
 from activefreq.session.step import step
@@ -65,7 +66,7 @@ class InteractiveSegmenter:
         device: str | torch.device = "cpu",
     ) -> None:
         self.device = resolve_device(device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.model = prepare_for_inference(model, self.device)
         self.config = config
         self._image: PreparedImage | None = None
         self._states: list[SessionState] = []

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from activefreq.clicks import Click
+from activefreq.models.backbones import BackboneConfig
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.models.config import ModelConfig
+from activefreq.models.inference import Convolution, is_prepared, prepare_for_inference
+from activefreq.models.interactive import InteractiveModel
+from activefreq.session import SessionState, prepare_image
+from activefreq.session.step import step
+
+CPU = torch.device("cpu")
+BACKBONES = ["freqformer", "freqformer-b0", "freqformer-lite"]
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def make(name: str, size: int = 64) -> InteractiveModel:
+    """Random weights, and normalizations as uneven as a training leaves them."""
+    torch.manual_seed(0)
+    model = InteractiveModel(ModelConfig(BackboneConfig(name), input_size=size, refine_size=size))
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    nn.init.normal_(model.refiner.detail.weight, std=0.1)
+    return model.eval()
+
+
+def requests(count: int) -> list[tuple]:
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        image = prepare_image(rng.integers(0, 256, (*rng.integers(30, 120, 2), 3), np.uint8))
+        mask = rng.random(image.shape) < 0.5
+        made.append((image, SessionState.start(image.shape, mask), Click(3, 4)))
+        made.append((image, SessionState.start(image.shape), Click(20, 10)))
+    return made
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_prepared_model_answers_as_the_model_itself(name: str) -> None:
+    model = make(name)
+    prepared = prepare_for_inference(model, CPU)
+    generator = torch.Generator().manual_seed(1)
+    image, prompt = (torch.rand(2, 3, 64, 64, generator=generator) for _ in range(2))
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.2, 0.3, 0.7, 0.9]])
+    with torch.inference_mode():
+        coarse, expected = (each.coarse(image, prompt) for each in (prepared, model))
+        torch.testing.assert_close(coarse, expected, atol=2e-4, rtol=2e-4)
+        refined, wanted = (each.refine(image, prompt[:, 1:], expected, boxes) for each in (prepared, model))
+        torch.testing.assert_close(refined, wanted, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_answer_is_the_same_to_the_bit_for_any_number_of_threads_and_any_company(name: str, threads: None) -> None:
+    model = prepare_for_inference(make(name), CPU)
+    asked = requests(2)
+    torch.set_num_threads(1)
+    expected = step(model, asked)
+    for count in (2, 3, 4):
+        torch.set_num_threads(count)
+        for one, request, other in zip(step(model, asked[::-1])[::-1], asked, expected, strict=True):
+            np.testing.assert_array_equal(one.probability, other.probability)
+            np.testing.assert_array_equal(step(model, [request])[0].probability, other.probability)
+
+
+def test_the_given_model_stays_as_it_is() -> None:
+    model = make("freqformer-lite")
+    before = {name: (value.clone(), value.stride()) for name, value in model.state_dict().items()}
+    model.train()
+    prepared = prepare_for_inference(model, CPU)
+    assert model.training
+    assert not prepared.training
+    assert not is_prepared(model)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name][0])
+        assert value.stride() == before[name][1]
+
+
+def test_a_prepared_model_is_not_prepared_again_or_saved(tmp_path_factory: pytest.TempPathFactory) -> None:
+    prepared = prepare_for_inference(make("freqformer-lite"), CPU)
+    assert is_prepared(prepared)
+    assert prepare_for_inference(prepared, CPU) is prepared
+    path = tmp_path_factory.mktemp("prepared") / "model.pt"
+    with pytest.raises(ValueError, match="cannot be saved"):
+        save_checkpoint(path, Checkpoint(prepared))
+    assert not path.exists()
+
+
+def test_batch_norms_and_activations_after_convolutions_are_folded() -> None:
+    prepared = prepare_for_inference(make("freqformer-lite"), CPU)
+    norms = [name for name, module in prepared.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms == ["backbone.encoder.bn1"]  # two convolutions are summed before it
+    assert not any(type(module) is nn.Conv2d for module in prepared.modules())
+    block = prepared.backbone.encoder.blocks[2][0]
+    assert isinstance(block.conv_dw, Convolution)
+    assert block.conv_dw.activation == "hardtanh"
+    assert block.conv_pwl.activation == "none"
+    assert prepared.refiner.stem[0].activation == "relu"
