@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lib.background import is_scoring_process, yield_to_others
+
+if is_scoring_process():
+    yield_to_others()
+
 try:
     import activefreq  # noqa: F401
 except ModuleNotFoundError:  # not installed: run from a checkout
@@ -20,11 +25,14 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.active_store import ActiveStores
 from lib.dicom_studies import open_dicomweb
 from lib.infers import make_infers
 from lib.ohif import add_ohif_routes
 from lib.routes import replace_infer_route
 from lib.scoring import make_scoring_methods
+from lib.scoring.demand import ScoringDemand
+from lib.served_model import ServedModel
 from lib.settings import AppSettings
 from lib.strategies import make_strategies
 from lib.studies import StudiesFolder
@@ -36,6 +44,14 @@ class ActiveFreqApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self._settings = AppSettings.parse(conf)
+        self._model = ServedModel(
+            self._settings.checkpoint,
+            device=self._settings.device,
+            cache_bytes=self._settings.cache_bytes,
+            finetuned=self._settings.finetuned,
+        )
+        self._stores = ActiveStores()
+        self._demand = ScoringDemand(self._model, self._stores)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -43,6 +59,8 @@ class ActiveFreqApp(MONAILabelApp):
             name="ActiveFreq",
             description="Interactive segmentation by clicks, with FreqFormer and AcSelect",
             version="0.1.0",
+            # Not what the tasks answer: suggested regions are no structure that one segments.
+            labels=[self._settings.label],
         )
 
     def init_datastore(self) -> Datastore:
@@ -55,16 +73,16 @@ class ActiveFreqApp(MONAILabelApp):
         )
 
     def init_infers(self) -> dict[str, InferTask]:
-        return make_infers(self._settings)
+        return make_infers(self._settings, self._model)
 
     def init_trainers(self) -> dict[str, TrainTask]:
         return make_trainers(self._settings)
 
     def init_strategies(self) -> dict[str, Strategy]:
-        return make_strategies()
+        return make_strategies(self._stores)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        return make_scoring_methods()
+        return make_scoring_methods(self._model, self._stores, share=self._settings.scoring_share)
 
     def server_mode(self, mode: bool) -> None:
         super().server_mode(mode)
@@ -102,3 +120,9 @@ class ActiveFreqApp(MONAILabelApp):
         if strategy and strategy not in self._strategies:
             raise HTTPException(404, f"there is no strategy {strategy!r}, only {', '.join(self._strategies)}")
         return super().next_sample(request)
+
+    def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
+        """MONAI Label asks at every start, next sample and training; mostly there is nothing to do."""
+        if method is None and self._server_mode and not self._demand.is_new(self.datastore()):
+            return {}
+        return super().async_scoring(method, params)

@@ -53,19 +53,27 @@ class ServedModel:
         self._lock = threading.Lock()
         self._stamp: Stamp | None = None
         self._model: LoadedModel | None = None
+        self._hashed: tuple[Stamp, str] | None = None
 
     @property
     def path(self) -> Path:
         """The checkpoint's file. Raises `CheckpointError` if there is none."""
         return resolve_checkpoint(self._name) if self._finetuned is None else served_path(self._name, self._finetuned)
 
+    @property
+    def version(self) -> str:
+        """Of the checkpoint's file as it is now, whether or not it is loaded. Raises `CheckpointError`."""
+        with self._lock:
+            path, stamp = self._located()
+            if self._hashed is None or self._hashed[0] != stamp:
+                self._hashed = stamp, checkpoint_hash(path)[:12]
+            return self._hashed[1]
+
     def current(self) -> LoadedModel:
         """The newest usable version. Raises `CheckpointError` if there never was one."""
         with self._lock:
             try:
-                path = self.path
-                stat = path.stat()
-                stamp = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                path, stamp = self._located()
                 if stamp != self._stamp:
                     # Remembered before it is tried, so that a broken file is read and reported once.
                     self._stamp = stamp
@@ -76,6 +84,14 @@ class ServedModel:
                     raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error
                 logger.error("The new checkpoint is not used, the model before it serves on: %s", error)
             return self._model
+
+    def _located(self) -> tuple[Path, Stamp]:
+        path = self.path
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise CheckpointError(str(error)) from error
+        return path, (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _load(self, path: Path) -> LoadedModel:
         version = checkpoint_hash(path)[:12]

@@ -20,6 +20,7 @@ class AppSettings:
         finetuned: `--conf finetuned`: the folder of fine-tuned checkpoints: one is served instead of the one that
             it began with.
         cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
+        scoring_share: `--conf scoring_share`: how much of one processor core scoring may use, from above 0 to 1.
     """
 
     checkpoint: str = "default"
@@ -27,6 +28,7 @@ class AppSettings:
     label: str = "lesion"
     finetuned: Path = Path(__file__).resolve().parents[1] / "model" / "finetuned"
     cache_bytes: int = 1 << 30
+    scoring_share: float = 0.5
 
     @staticmethod
     def parse(conf: Mapping[str, str]) -> AppSettings:
@@ -38,10 +40,17 @@ class AppSettings:
             raise InputError(f"--conf cache_mb must be a whole number, not {conf['cache_mb']!r}") from None
         if megabytes < 0:
             raise InputError(f"--conf cache_mb must not be negative, but is {megabytes}")
+        try:
+            share = float(conf.get("scoring_share", defaults.scoring_share))
+        except ValueError:
+            raise InputError(f"--conf scoring_share must be a number, not {conf['scoring_share']!r}") from None
+        if not 0 < share <= 1:
+            raise InputError(f"--conf scoring_share must be above 0 and at most 1, but is {share}")
         return AppSettings(
             checkpoint=conf.get("checkpoint", defaults.checkpoint),
             device=conf.get("device", defaults.device),
             label=conf.get("label", defaults.label),
             finetuned=Path(conf.get("finetuned", defaults.finetuned)).resolve(),
             cache_bytes=megabytes << 20,
+            scoring_share=share,
         )

@@ -39,6 +39,11 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
+def studies_folder(datastore: LocalDatastore) -> Path:
+    """Where a datastore keeps its files: the folder of studies, or what was fetched of a DICOMweb server."""
+    return Path(datastore._datastore_path)
+
+
 class StudiesFolder(LocalDatastore):
     """A folder of images with their labels.
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
+from lib.click_memory import ClickMemory
 from lib.images import ImageCache
 from lib.infers.click_segmentation import ClickSegmentation
+from lib.infers.region_suggestions import RegionSuggestions
 from lib.served_model import ServedModel
 from lib.settings import AppSettings
 
 
-def make_infers(settings: AppSettings) -> dict[str, InferTask]:
-    model = ServedModel(
-        settings.checkpoint, device=settings.device, cache_bytes=settings.cache_bytes, finetuned=settings.finetuned
-    )
+def make_infers(settings: AppSettings, model: ServedModel) -> dict[str, InferTask]:
     images = ImageCache(settings.cache_bytes)
-    return {"activefreq": ClickSegmentation(model, images, label=settings.label)}
+    memory = ClickMemory(settings.cache_bytes)
+    return {
+        "activefreq": ClickSegmentation(model, images, memory, label=settings.label),
+        "activefreq_regions": RegionSuggestions(model, images, memory),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,14 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from activefreq.errors import InputError
-from activefreq.files.volumes import read_label_volume, write_mask
+from activefreq.files.volumes import read_label_volume
+from lib.answer_file import write_answer
 from lib.answers import http_errors
+from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
 from lib.images import ImageCache, LoadedImage
 from lib.served_model import ServedModel
+from lib.suggested import suggest_slice
 
 
 class ClickSegmentation(InferTask):
@@ -27,10 +29,11 @@ class ClickSegmentation(InferTask):
     Args:
         model: Answers clicks.
         images: Reads images.
+        memory: Is told of every answer, for the task that shows suggestions.
         label: What the clicked structure is called.
     """
 
-    def __init__(self, model: ServedModel, images: ImageCache, *, label: str) -> None:
+    def __init__(self, model: ServedModel, images: ImageCache, memory: ClickMemory, *, label: str) -> None:
         super().__init__(
             type=InferType.DEEPGROW,
             labels={label: 1},
@@ -39,6 +42,7 @@ class ClickSegmentation(InferTask):
         )
         self._model = model
         self._images = images
+        self._memory = memory
 
     def is_valid(self) -> bool:
         """Offered even when the checkpoint is broken: then a click says so, where a hidden model would not."""
@@ -56,7 +60,8 @@ class ClickSegmentation(InferTask):
 
         Returns:
             Path of the mask (uint8, 0 and 1, on the image's grid; the caller removes it), and JSON-like facts:
-            the clicks in the order in which they were applied, figures of every slice that holds clicks, seconds.
+            the clicks in the order in which they were applied, figures of every slice that holds clicks, the regions of
+            them that deserve the next look (see `suggested.SliceSuggestions.described`), seconds.
 
         Raises:
             HTTPException: 422 for input that cannot be used, 503 without a usable checkpoint, 507 without room.
@@ -69,7 +74,7 @@ class ClickSegmentation(InferTask):
             model = self._model.current()
             loaded = time.perf_counter()
 
-            slices, order = [], []
+            slices, order, states = [], [], {}
             for k, points in clicks.slices.items():
                 answer = model.replay.answer(
                     (image.key, k),
@@ -79,22 +84,28 @@ class ClickSegmentation(InferTask):
                     signs=points.signs,
                     previous_mask=mask[k] if mask[k].any() else None,
                 )
+                states[k] = answer.state
                 mask[k] = answer.state.mask
                 order += [[c.x, c.y, k, int(c.positive)] for c in answer.state.clicks]
                 slices.append({"k": k, "pixels": int(mask[k].sum()), "passes": answer.passes})
             answered = time.perf_counter()
+            self._memory.put(image, request.get("client_id"), states)
+            suggestions = [one for k, state in states.items() for one in suggest_slice(state, k).described()]
+            suggested = time.perf_counter()
 
-            path = _write(mask, image, clicks)
+            path = write_answer(mask, image, clicks)
             written = time.perf_counter()
         return str(path), {
             "label_names": self.labels,
             "clicks": order,
             "slices": slices,
+            "suggestions": suggestions,
             "model_version": model.version,
             "latencies": {
                 "load": round(loaded - start, 4),
                 "infer": round(answered - loaded, 4),
-                "write": round(written - answered, 4),
+                "suggest": round(suggested - answered, 4),
+                "write": round(written - suggested, 4),
                 "total": round(written - start, 4),
             },
         }
@@ -109,14 +120,3 @@ def _previous_mask(path: str | None, image: LoadedImage) -> np.ndarray:
     if mask.shape != shape:
         raise InputError(f"the previous mask has {mask.shape[::-1]} voxels, but the image has {image.size}")
     return mask != 0
-
-
-def _write(mask: np.ndarray, image: LoadedImage, clicks: ClickRequest) -> Path:
-    with tempfile.NamedTemporaryFile(prefix="activefreq-", suffix=clicks.extension, delete=False) as file:
-        path = Path(file.name)
-    try:
-        write_mask(path, mask, like=image.volume, compress=clicks.compress)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path

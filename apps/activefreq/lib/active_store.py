@@ -1,0 +1,216 @@
+"""What active learning remembers of the images: scores, and who was given which image when.
+
+It lies in an SQLite file beside the studies, not in MONAI Label's datastore file: that one is rewritten whole at every
+change, by the server and by the scoring process alike, and a score would be lost whenever the two meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from activefreq.acselect.ranking import ImageScore
+from activefreq.acselect.turns import behind, due_numbers
+
+logger = logging.getLogger(__name__)
+
+FOLDER = ".activefreq"
+RESERVED_SECONDS = 3600.0
+"""How long an image is kept for the one who was given it."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS scores (
+    image TEXT PRIMARY KEY, version TEXT NOT NULL, stamp TEXT NOT NULL,
+    acselect REAL, entropy REAL, foreground REAL, slice INTEGER, problem TEXT
+);
+CREATE TABLE IF NOT EXISTS turns (
+    image TEXT PRIMARY KEY, arrival REAL NOT NULL, client TEXT NOT NULL DEFAULT '', until REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT OR IGNORE INTO counters VALUES ('turn', 0);
+"""
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """A score as it was computed.
+
+    Attributes:
+        version: Of the model.
+        stamp: Of the image's file: another stamp means other pixels.
+        score: None if the image could not be used.
+        problem: Why not; empty otherwise.
+    """
+
+    version: str
+    stamp: str
+    score: ImageScore | None
+    problem: str = ""
+
+
+class ActiveStore:
+    """Scores and turns of one folder of studies; may be used by several threads and processes.
+
+    All of it can be computed or told again: a damaged file is thrown away.
+
+    Args:
+        path: The SQLite file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = _connect(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning("%s is damaged (%s): scores and turns begin anew", path, error)
+            path.unlink()
+            self._connection = _connect(path)
+        self._cache: tuple[int, dict[str, StoredScore]] | None = None
+
+    def scores(self) -> dict[str, StoredScore]:
+        """All scores by image id; not to be changed."""
+        with self._lock:
+            # Counts what other connections committed; own writes empty the cache themselves.
+            state = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if self._cache is None or self._cache[0] != state:
+                rows = self._connection.execute("SELECT * FROM scores").fetchall()
+                self._cache = state, {row[0]: _stored(row) for row in rows}
+            return self._cache[1]
+
+    def save(self, image: str, stored: StoredScore) -> None:
+        """Keeps the score of an image, in place of the one before."""
+        score = stored.score
+        values = (score.acselect, score.entropy, score.foreground, score.slice) if score else (None,) * 4
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (image, stored.version, stored.stamp, *values, stored.problem or None),
+            )
+            cursor.execute(
+                "INSERT OR IGNORE INTO turns (image, arrival) SELECT ?, value FROM counters WHERE name = 'turn'",
+                (image,),
+            )
+            self._cache = None
+
+    def next_image(
+        self, waiting: Sequence[str], values: np.ndarray, client: str, *, now: Callable[[], float] = time.time
+    ) -> str | None:
+        """Chooses one of the waiting images and reserves it for the client.
+
+        What the client was given before and still waits counts as skipped, and goes behind the others. What others were
+        given is left out until their reservation ends. Images that could not be read come last.
+
+        Args:
+            waiting: Ids of the images without a label.
+            values: (N,) value of each, the highest first; NaN where it is not known.
+            client: Who asks; people who give no name are one client.
+            now: The clock, in seconds.
+
+        Returns:
+            An id; None if nothing waits, or all that waits is reserved for others.
+        """
+        time_now = now()
+        with self._transaction() as cursor:
+            (turn,) = cursor.execute(
+                "UPDATE counters SET value = value + 1 WHERE name = 'turn' RETURNING value"
+            ).fetchone()
+            rows = {row[0]: row[1:] for row in cursor.execute("SELECT image, arrival, client, until FROM turns")}
+            new = [image for image in waiting if image not in rows]
+            cursor.executemany("INSERT INTO turns (image, arrival) VALUES (?, ?)", [(image, turn) for image in new])
+            rows.update(dict.fromkeys(new, (float(turn), "", 0.0)))
+            states = [rows[image] for image in waiting]
+            arrivals = np.array([arrival for arrival, _, _ in states])
+            skipped = np.array([until > 0 and holder == client for _, holder, until in states], bool)
+            arrivals[skipped] = behind(due_numbers(values, arrivals)[~skipped])
+            # What the client labelled meanwhile is free as well, should its label be removed.
+            cursor.execute("UPDATE turns SET client = '', until = 0 WHERE client = ? AND until > 0", (client,))
+            cursor.executemany(
+                "UPDATE turns SET arrival = ? WHERE image = ?",
+                [(arrivals[index], waiting[index]) for index in np.flatnonzero(skipped)],
+            )
+            unusable = {image for image, stored in self.scores().items() if stored.score is None}
+            free = np.array([not (until > time_now and holder != client) for _, holder, until in states], bool)
+            if not free.any():
+                return None
+            due = due_numbers(values, arrivals)
+            last = np.array([image in unusable for image in waiting])
+            order = np.lexsort((due, last, ~free))
+            chosen = waiting[int(order[0])]
+            cursor.execute(
+                "UPDATE turns SET client = ?, until = ? WHERE image = ?", (client, time_now + RESERVED_SECONDS, chosen)
+            )
+            return chosen
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+
+class ActiveStores:
+    """The stores of folders, opened when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stores: dict[Path, ActiveStore] = {}
+
+    def of(self, folder: Path) -> ActiveStore:
+        """The store of a folder of studies: in the folder, or in the user's cache if that cannot be written to."""
+        with self._lock:
+            if folder not in self._stores:
+                self._stores[folder] = ActiveStore(_place(folder) / "active.sqlite")
+            return self._stores[folder]
+
+
+def _place(folder: Path) -> Path:
+    place = folder / FOLDER
+    try:
+        place.mkdir(exist_ok=True)
+        if os.access(place, os.W_OK):
+            return place
+    except OSError:
+        logger.info("%s cannot be written to: scores and turns are kept in the user's cache", folder)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    place = cache / "activefreq" / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _stored(row: tuple) -> StoredScore:
+    _, version, stamp, acselect, entropy, foreground, number, problem = row
+    score = None if problem else ImageScore(acselect, entropy, foreground, number)
+    return StoredScore(version, stamp, score, problem or "")

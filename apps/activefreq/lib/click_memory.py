@@ -1,0 +1,30 @@
+"""What was clicked last on an image: OHIF's and Slicer's automatic segmentation send no clicks along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from activefreq.session.cache import ByteCache
+from activefreq.session.state import SessionState
+from lib.images import LoadedImage
+
+
+class ClickMemory:
+    """The states of the slices after the last click request on an image, per client; may be used from several threads.
+
+    Args:
+        limit: Bytes that the states may take.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._states: ByteCache[Mapping[int, SessionState]] = ByteCache(
+            limit, lambda states: sum(state.probability.nbytes for state in states.values())
+        )
+
+    def put(self, image: LoadedImage, client: object, states: Mapping[int, SessionState]) -> None:
+        """Keeps the states by slice, in place of those before; none means that there are no clicks any more."""
+        self._states.put((image.key, str(client or "")), states)
+
+    def get(self, image: LoadedImage, client: object) -> Mapping[int, SessionState]:
+        """The states by slice; empty if nothing was clicked, or it was forgotten."""
+        return self._states.get((image.key, str(client or ""))) or {}

@@ -1,0 +1,106 @@
+"""The regions that deserve the next look, as a label map: what OHIF and Slicer can show of AcSelect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from activefreq.session.automatic import automatic_probability
+from lib.answer_file import write_answer
+from lib.answers import http_errors
+from lib.click_memory import ClickMemory
+from lib.click_request import ClickRequest
+from lib.images import ImageCache, LoadedImage
+from lib.served_model import LoadedModel, ServedModel
+from lib.suggested import SliceSuggestions, suggest_beginning, suggest_slice
+
+LABELS = {"suggested_add": 1, "suggested_remove": 2}
+"""Names of their own: a suggestion must never become part of the structure that is segmented."""
+
+
+class RegionSuggestions(InferTask):
+    """Suggests regions after the clicks of the request, or else after those that were made last on the image.
+
+    Its type makes it appear under automatic segmentation in both clients. Without any click, all slices are answered
+    with what the model takes for the object: the region to begin in.
+
+    Args:
+        model: Answers clicks.
+        images: Reads images.
+        memory: Knows the last clicks.
+    """
+
+    def __init__(self, model: ServedModel, images: ImageCache, memory: ClickMemory) -> None:
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels=LABELS,
+            dimension=2,
+            description="ActiveFreq: regions that may be wrong, to be clicked next",
+        )
+        self._model = model
+        self._images = images
+        self._memory = memory
+
+    def is_valid(self) -> bool:
+        return True
+
+    def get_path(self, validate: bool = True) -> str:
+        return str(self._model.path)
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Answers one request.
+
+        Args:
+            request: As of `ClickSegmentation`, all but `image` optional.
+
+        Returns:
+            Path of the label map (uint8, `LABELS`, on the image's grid; the caller removes it), and JSON-like facts:
+            the names of the labels that are in it, the suggestions, whether they are based on clicks, seconds.
+
+        Raises:
+            HTTPException: 422 for input that cannot be used, 503 without a usable checkpoint, 507 without room.
+        """
+        with http_errors():
+            start = time.perf_counter()
+            image = self._images.load(Path(request["image"]))
+            clicks = ClickRequest.parse(request, image.size)
+            model = self._model.current()
+            found = list(self._after_clicks(image, clicks, model, request.get("client_id")))
+            by_clicks = bool(found)
+            if not by_clicks:
+                found = list(self._beginnings(image, model))
+            labels = np.zeros(image.volume.array.shape[:3], np.uint8)
+            for slice_ in found:
+                labels[slice_.k] = slice_.label_map()
+            path = write_answer(labels, image, clicks)
+            seconds = round(time.perf_counter() - start, 4)
+        present = np.unique(labels)
+        return str(path), {
+            # Slicer names what it finds in the map by this list, in order.
+            "label_names": {name: number for name, number in LABELS.items() if number in present},
+            "suggestions": [one for slice_ in found for one in slice_.described()],
+            "by_clicks": by_clicks,
+            "model_version": model.version,
+            "latencies": {"total": seconds},
+        }
+
+    def _after_clicks(
+        self, image: LoadedImage, clicks: ClickRequest, model: LoadedModel, client: object
+    ) -> Iterator[SliceSuggestions]:
+        if not clicks.slices:
+            for k, state in self._memory.get(image, client).items():
+                yield suggest_slice(state, k)
+        for k, points in clicks.slices.items():
+            prepared = self._images.prepare(image, k)
+            answer = model.replay.answer((image.key, k), prepared, points.positives, points.negatives)
+            yield suggest_slice(answer.state, k)
+
+    def _beginnings(self, image: LoadedImage, model: LoadedModel) -> Iterator[SliceSuggestions]:
+        for k in range(image.size[2]):
+            probability = automatic_probability(model.segmenter.model, self._images.prepare(image, k))
+            yield suggest_beginning(probability, k)

@@ -1,0 +1,113 @@
+"""Scores of the images that wait for a label."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from fastapi import HTTPException
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+
+from activefreq.acselect.ranking import ImageScore, measure_slice, score_image, spread_slices
+from activefreq.errors import InputError
+from activefreq.models.interactive import InteractiveModel
+from activefreq.session.automatic import automatic_probability
+from activefreq.session.state import prepare_image
+from lib.active_store import ActiveStore, ActiveStores, StoredScore
+from lib.background import Pace, is_scoring_process
+from lib.images import ImageCache
+from lib.served_model import ServedModel
+from lib.studies import studies_folder
+
+logger = logging.getLogger(__name__)
+
+SLICES = 24
+"""The most slices of a volume that are looked at, equally spread."""
+
+
+class AcSelectScoring(ScoringMethod):
+    """Scores what the present model has not scored yet: new and changed images, and all after a new model.
+
+    Every score is kept as soon as it is there: a run that is stopped goes on where it was.
+
+    Args:
+        model: Answers of the model without a click are what is scored.
+        stores: Where scores are kept.
+        share: Of one processor core that may be used, in (0, 1].
+    """
+
+    def __init__(self, model: ServedModel, stores: ActiveStores, *, share: float) -> None:
+        super().__init__("AcSelect: how much of the object is in doubt, per image and slice")
+        self._model = model
+        self._stores = stores
+        self._share = share
+
+    def __call__(self, request: Mapping[str, Any], datastore: LocalDatastore) -> dict[str, Any]:
+        """Scores images until there is none left.
+
+        Returns:
+            Numbers of images scored now, of unusable ones among them, and of those whose score was still good.
+
+        Raises:
+            CheckpointError: There is no usable model.
+        """
+        store = self._stores.of(studies_folder(datastore))
+        if is_scoring_process():
+            torch.set_num_threads(1)
+        started = time.perf_counter()
+        counts = {"scored": 0, "unusable": 0, "kept": 0}
+        try:
+            with filelock.FileLock(store.path.with_suffix(".lock"), timeout=0):
+                while not self._score_all(store, datastore, counts):
+                    logger.info("There is a new model: scoring begins anew")
+        except filelock.Timeout:
+            logger.info("Another process is scoring")
+        return {**counts, "seconds": round(time.perf_counter() - started, 2)}
+
+    def _score_all(self, store: ActiveStore, datastore: LocalDatastore, counts: dict[str, int]) -> bool:
+        """Goes through all images once; False if the model was replaced on the way."""
+        loaded = self._model.current()
+        pace = Pace(self._share)
+        known = store.scores()
+        # What has never been scored first: the others have a score that will do for now.
+        for image in sorted(datastore.get_unlabeled_images(), key=lambda image: (image in known, image)):
+            if self._model.current() is not loaded:
+                return False
+            score, stamp, problem = None, "", ""
+            try:
+                path = Path(datastore.get_image_uri(image))
+                stamp = _stamp(path)
+                before = known.get(image)
+                if before is not None and (before.version, before.stamp) == (loaded.version, stamp):
+                    counts["kept"] += 1
+                    continue
+                score = _score_file(loaded.segmenter.model, path, pace)
+            except (InputError, HTTPException, OSError, MemoryError) as error:
+                problem = str(getattr(error, "detail", error)) or type(error).__name__
+                logger.warning("%s cannot be scored: %s", image, problem)
+                counts["unusable"] += 1
+            store.save(image, StoredScore(loaded.version, stamp, score, problem))
+            counts["scored"] += 1
+        return True
+
+
+def _score_file(model: InteractiveModel, path: Path, pace: Pace) -> ImageScore:
+    volume = ImageCache(0).load(path).volume
+    numbers = spread_slices(len(volume.array), SLICES)
+    measures = []
+    for k in numbers:
+        measures.append(measure_slice(automatic_probability(model, prepare_image(volume.array[k]))))
+        pace.rest()
+    return score_image(measures, numbers.tolist())
+
+
+def _stamp(path: Path) -> str:
+    """Tells versions of a file apart."""
+    stat = path.stat()
+    return f"{stat.st_mtime_ns}-{stat.st_size}"

@@ -1,0 +1,49 @@
+"""Whether a scoring process would have anything to do."""
+
+from __future__ import annotations
+
+import logging
+
+from monailabel.datastore.local import LocalDatastore
+from monailabel.utils.async_tasks.utils import tasks
+
+from activefreq.errors import CheckpointError
+from lib.active_store import ActiveStores
+from lib.served_model import ServedModel
+from lib.studies import studies_folder
+
+logger = logging.getLogger(__name__)
+
+
+class ScoringDemand:
+    """Remembers what scoring was asked for, so that no process is started for nothing, or twice for one thing.
+
+    Args:
+        model: Whose scores are wanted.
+        stores: Where they are.
+    """
+
+    def __init__(self, model: ServedModel, stores: ActiveStores) -> None:
+        self._model = model
+        self._stores = stores
+        self._asked: tuple[str, frozenset[str]] | None = None
+
+    def is_new(self, datastore: LocalDatastore) -> bool:
+        """Whether images lack a score of the present model, no scoring is under way, and it is not what failed last."""
+        if any(task["status"] in ("SUBMITTED", "RUNNING") for task in tasks("scoring")):
+            return False
+        try:
+            version = self._model.version
+        except CheckpointError as error:
+            logger.warning("Nothing is scored: %s", error)
+            return False
+        scores = self._stores.of(studies_folder(datastore)).scores()
+        lacking = frozenset(
+            image
+            for image in datastore.get_unlabeled_images()
+            if image not in scores or scores[image].version != version
+        )
+        if not lacking or self._asked == (version, lacking):
+            return False
+        self._asked = version, lacking
+        return True

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activefreq.acselect.ranking import ImageScore
+from lib.active_store import FOLDER, RESERVED_SECONDS, ActiveStore, ActiveStores, StoredScore
+
+SCORE = StoredScore("v1", "s1", ImageScore(acselect=0.25, entropy=0.5, foreground=0.125, slice=7))
+UNUSABLE = StoredScore("v1", "s1", None, "is no image")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ActiveStore:
+    return ActiveStore(tmp_path / "active.sqlite")
+
+
+def ask(store: ActiveStore, values: dict[str, float], client: str = "", now: float = 0.0) -> str | None:
+    return store.next_image(list(values), np.array(list(values.values())), client, now=lambda: now)
+
+
+def test_scores_come_back_as_they_were(store: ActiveStore, tmp_path: Path) -> None:
+    store.save("a", SCORE)
+    store.save("b", UNUSABLE)
+    store.save("b", SCORE)
+    store.save("c", UNUSABLE)
+    expected = {"a": SCORE, "b": SCORE, "c": UNUSABLE}
+    assert store.scores() == expected
+    store.close()
+    assert ActiveStore(tmp_path / "active.sqlite").scores() == expected
+
+
+def test_sees_what_another_connection_saved(store: ActiveStore, tmp_path: Path) -> None:
+    assert store.scores() == {}
+    other = ActiveStore(tmp_path / "active.sqlite")
+    other.save("a", SCORE)
+    assert store.scores() == {"a": SCORE}
+
+
+def _save_many(path: Path, prefix: str) -> None:
+    store = ActiveStore(path)
+    for number in range(40):
+        store.save(f"{prefix}{number}", SCORE)
+
+
+def test_processes_that_write_at_once_lose_nothing(store: ActiveStore, tmp_path: Path) -> None:
+    """The datastore file of MONAI Label, rewritten whole by each, does."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_save_many, args=(tmp_path / "active.sqlite", prefix)) for prefix in "xy"]
+    for process in processes:
+        process.start()
+    given_out = [ask(store, {f"i{number}": 0.0}) for number in range(20)]
+    for process in processes:
+        process.join()
+    assert given_out == [f"i{number}" for number in range(20)]
+    assert set(store.scores()) == {f"{prefix}{number}" for prefix in "xy" for number in range(40)}
+
+
+def test_the_highest_value_is_next_and_a_skipped_image_comes_last(store: ActiveStore) -> None:
+    values = {"low": 0.1, "high": 0.9, "middle": 0.5}
+    assert [ask(store, values) for _ in range(3)] == ["high", "middle", "low"]
+    # All were skipped: now the one that was skipped first.
+    assert [ask(store, values) for _ in range(2)] == ["high", "middle"]
+
+
+def test_a_labelled_image_does_not_count_as_skipped(store: ActiveStore) -> None:
+    assert ask(store, {"a": 0.9, "b": 0.1}) == "a"
+    assert ask(store, {"b": 0.1, "c": 0.0}) == "b"
+    # The label of a was deleted: it waits again, with its old turn.
+    assert ask(store, {"a": 0.9, "b": 0.1, "c": 0.0}) == "a"
+
+
+def test_two_people_never_get_one_image(store: ActiveStore) -> None:
+    values = {"a": 0.9, "b": 0.5, "c": 0.1}
+    assert ask(store, values, "anna") == "a"
+    assert ask(store, values, "bert") == "b"
+    assert ask(store, values, "anna") == "c"
+    assert ask(store, values, "carl") == "a"
+    assert ask(store, {"c": 0.1, "b": 0.5}, "dora") is None
+
+
+def test_a_reservation_ends(store: ActiveStore) -> None:
+    assert ask(store, {"a": 0.9}, "anna", now=100.0) == "a"
+    assert ask(store, {"a": 0.9}, "bert", now=99.0 + RESERVED_SECONDS) is None
+    assert ask(store, {"a": 0.9}, "bert", now=101.0 + RESERVED_SECONDS) == "a"
+
+
+def test_turns_outlive_the_server(store: ActiveStore, tmp_path: Path) -> None:
+    assert ask(store, {"a": 0.9, "b": 0.5}, "anna") == "a"
+    store.close()
+    again = ActiveStore(tmp_path / "active.sqlite")
+    assert ask(again, {"a": 0.9, "b": 0.5}, "bert") == "b"
+    assert ask(again, {"a": 0.9, "b": 0.5, "c": 0.0}, "anna") == "c"
+
+
+def test_what_cannot_be_read_comes_after_all_others(store: ActiveStore) -> None:
+    store.save("broken", UNUSABLE)
+    values = {"broken": float("nan"), "a": 0.1, "b": 0.2}
+    assert ask(store, values) == "b"
+    assert ask(store, values) == "a"
+    assert ask(store, values) == "b"
+    assert ask(store, {"broken": float("nan")}) == "broken"
+
+
+def test_nothing_waits(store: ActiveStore) -> None:
+    assert ask(store, {}) is None
+
+
+@given(st.lists(st.one_of(st.just(float("nan")), st.floats(0, 1)), min_size=1, max_size=12), st.integers(1, 3))
+def test_everyone_who_skips_sees_every_image_once_before_any_twice(values: list[float], people: int) -> None:
+    store = ActiveStore(Path(":memory:"))
+    waiting = {str(number): value for number, value in enumerate(values)}
+    seen = [ask(store, waiting, str(turn % people)) for turn in range(len(waiting))]
+    known = [image for image in seen if image is not None]
+    if people == 1:
+        assert sorted(known) == sorted(waiting)
+    assert len(set(known)) == len(known)
+
+
+def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "active.sqlite"
+    path.write_bytes(b"this is no database, whatever its name says" * 50)
+    store = ActiveStore(path)
+    store.save("a", SCORE)
+    assert store.scores() == {"a": SCORE}
+
+
+def test_a_folder_has_one_store(tmp_path: Path) -> None:
+    stores = ActiveStores()
+    assert stores.of(tmp_path) is stores.of(tmp_path)
+    assert stores.of(tmp_path).path.parent == tmp_path / FOLDER
+
+
+def test_a_folder_that_cannot_be_written_to_has_its_store_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / FOLDER).write_text("in the way")
+    store = ActiveStores().of(studies)
+    assert store.path.is_relative_to(tmp_path / "cache")
+    store.save("a", SCORE)
+    assert store.scores() == {"a": SCORE}

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+from tiny import make_tiny_model
+
+from activefreq.acselect.ranking import ImageScore, measure_slice
+from activefreq.errors import CheckpointError
+from activefreq.files.volumes import read_volume
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.session.automatic import automatic_probability
+from activefreq.session.state import prepare_image
+from lib.active_store import ActiveStores, StoredScore
+from lib.scoring import make_scoring_methods
+from lib.scoring.demand import ScoringDemand
+from lib.served_model import ServedModel
+from lib.strategies import make_strategies
+from lib.strategies.ranked import at_random, at_random_with_foreground, by_acselect, by_entropy
+from lib.studies import StudiesFolder
+
+GENERATOR = np.random.default_rng(0)
+
+
+def stored(acselect: float, entropy: float, foreground: float) -> StoredScore:
+    return StoredScore("v", "s", ImageScore(acselect, entropy, foreground, 0))
+
+
+def test_values_are_those_of_the_scores() -> None:
+    images = [stored(0.1, 0.5, 0.2), None, StoredScore("v", "s", None, "broken"), stored(0.3, 0.4, 0.0)]
+    np.testing.assert_array_equal(by_acselect(images, GENERATOR), [0.1, np.nan, np.nan, 0.3])
+    np.testing.assert_array_equal(by_entropy(images, GENERATOR), [0.5, np.nan, np.nan, 0.4])
+
+
+def test_foreground_goes_first_then_what_is_not_known() -> None:
+    images = [stored(0, 0, 0.0), None, stored(0, 0, 0.5)]
+    for _ in range(20):
+        assert np.argsort(at_random_with_foreground(images, GENERATOR)).tolist() == [0, 1, 2]
+
+
+def test_random_takes_every_image_equally_often() -> None:
+    firsts = [int(np.argmax(at_random([None] * 4, GENERATOR))) for _ in range(2000)]
+    counts = np.bincount(firsts, minlength=4)
+    # Four standard deviations of a binomial with p = 1/4.
+    assert np.abs(counts - 500).max() < 4 * np.sqrt(2000 * 0.25 * 0.75)
+
+
+class Parts:
+    """The parts of the app that learn actively, without a server."""
+
+    def __init__(self, studies: Path, checkpoint: Path) -> None:
+        self.datastore = StudiesFolder(str(studies), auto_reload=False)
+        self.stores = ActiveStores()
+        self.model = ServedModel(str(checkpoint), device="cpu", cache_bytes=1 << 20)
+        self.demand = ScoringDemand(self.model, self.stores)
+        self._scoring = make_scoring_methods(self.model, self.stores, share=1.0)["acselect"]
+        self._strategies = make_strategies(self.stores)
+        self.store = self.stores.of(studies)
+
+    def score(self) -> dict[str, Any]:
+        return self._scoring({"method": "acselect"}, self.datastore)
+
+    def next(self, strategy: str, client: str = "") -> Any:
+        return self._strategies[strategy]({"strategy": strategy, "client_id": client}, self.datastore)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 256, (30 + 9 * number, 40, 3), np.uint8)).save(folder / f"picture{number}.png")
+    volume = rng.normal(size=(6, 24, 20)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(volume), str(folder / "volume.nii.gz"))
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    return path
+
+
+@pytest.fixture
+def parts(studies: Path, checkpoint: Path) -> Parts:
+    return Parts(studies, checkpoint)
+
+
+def test_scores_are_those_of_the_library(parts: Parts, studies: Path) -> None:
+    parts.score()
+    scores = parts.store.scores()
+    assert set(scores) == {"picture0", "picture1", "picture2", "volume", "broken"}
+    model = parts.model.current().segmenter.model
+    image = read_volume(studies / "picture1.png").array[0]
+    measure = measure_slice(automatic_probability(model, prepare_image(image)))
+    assert scores["picture1"].score == ImageScore(measure.score, measure.entropy, measure.foreground, 0)
+    slices = read_volume(studies / "volume.nii.gz").array
+    doubts = [measure_slice(automatic_probability(model, prepare_image(one))).doubt for one in slices]
+    assert scores["volume"].score is not None
+    assert scores["volume"].score.slice == int(np.argmax(doubts))
+    assert scores["broken"].score is None
+    assert "broken.png" in scores["broken"].problem
+
+
+def test_only_what_is_new_or_changed_is_scored(parts: Parts, studies: Path) -> None:
+    assert parts.score() | {"seconds": 0} == {"scored": 5, "unusable": 1, "kept": 0, "seconds": 0}
+    assert parts.score() | {"seconds": 0} == {"scored": 0, "unusable": 0, "kept": 5, "seconds": 0}
+    Image.new("RGB", (20, 20), "red").save(studies / "new.png")
+    Image.new("RGB", (50, 60), "red").save(studies / "picture0.png")
+    parts.datastore.refresh()
+    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 4, "seconds": 0}
+
+
+def test_a_new_model_scores_all_again(parts: Parts, checkpoint: Path) -> None:
+    parts.score()
+    before = parts.store.scores()
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    assert parts.score()["scored"] == 5
+    after = parts.store.scores()
+    assert before["picture0"].version != after["picture0"].version == parts.model.version
+    assert before["picture0"].score != after["picture0"].score
+
+
+def test_scores_do_not_pass_through_the_datastores_file(parts: Parts, studies: Path) -> None:
+    """A server that keeps an older copy of that file in memory cannot write them away."""
+    parts.score()
+    other = StudiesFolder(str(studies), auto_reload=False)
+    other.update_image_info("picture0", {"note": "mine"})
+    assert parts.next("acselect")["score"] == round(
+        max(one.score.acselect for one in parts.store.scores().values() if one.score), 6
+    )
+
+
+def test_the_next_image_is_the_most_doubtful_and_says_its_slice(parts: Parts) -> None:
+    parts.score()
+    scores = {image: one.score for image, one in parts.store.scores().items() if one.score}
+    expected = sorted(scores, key=lambda image: -scores[image].acselect)
+    answers = [parts.next("acselect") for _ in range(4)]
+    assert [answer["id"] for answer in answers] == expected
+    assert all(answer["slice"] == scores[answer["id"]].slice for answer in answers)
+    assert {answer["waiting"] for answer in answers} == {5}
+
+
+@pytest.mark.parametrize("strategy", ["acselect", "random", "entropy", "foreground_random"])
+def test_every_strategy_gives_each_image_once_before_any_twice(parts: Parts, strategy: str) -> None:
+    parts.score()
+    seen = [parts.next(strategy)["id"] for _ in range(4)]
+    assert sorted(seen) == ["picture0", "picture1", "picture2", "volume"]
+
+
+def test_an_unreadable_image_is_served_last_and_says_why(parts: Parts) -> None:
+    parts.score()
+    clients = [parts.next("acselect", client) for client in "abcde"]
+    assert clients[-1]["id"] == "broken"
+    assert "broken.png" in clients[-1]["problem"]
+    assert parts.next("acselect", "f") is None
+
+
+def test_images_are_given_before_anything_is_scored(parts: Parts) -> None:
+    answer = parts.next("acselect")
+    assert answer["id"] in parts.datastore.list_images()
+    assert "score" not in answer
+
+
+def test_nothing_to_label(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    parts = Parts(tmp_path / "empty", checkpoint)
+    assert parts.next("acselect") is None
+    assert parts.score()["scored"] == 0
+    assert not parts.demand.is_new(parts.datastore)
+
+
+def test_everything_labelled(parts: Parts, studies: Path, tmp_path: Path) -> None:
+    label = tmp_path / "label.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8)), str(label))
+    for image in parts.datastore.list_images():
+        parts.datastore.save_label(image, str(label), "final", {})
+    assert parts.next("acselect") is None
+    assert parts.next("random") is None
+    assert parts.score()["scored"] == 0
+    assert not parts.demand.is_new(parts.datastore)
+
+
+def test_scoring_is_asked_for_once_and_only_if_there_is_something_to_score(parts: Parts, checkpoint: Path) -> None:
+    assert parts.demand.is_new(parts.datastore)
+    assert not parts.demand.is_new(parts.datastore)
+    parts.score()
+    assert not parts.demand.is_new(parts.datastore)
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    assert parts.demand.is_new(parts.datastore)
+
+
+def test_without_a_model_images_are_given_but_not_scored(studies: Path, tmp_path: Path) -> None:
+    parts = Parts(studies, tmp_path / "nothing.pt")
+    assert not parts.demand.is_new(parts.datastore)
+    assert parts.next("acselect")["id"] in parts.datastore.list_images()
+    with pytest.raises(CheckpointError):
+        parts.score()
