@@ -46,7 +46,14 @@ class Mixture:
 
     Args:
         sources: Sequences of pairs.
-        weights: Share of each source in an epoch; an epoch is as long as all sources together.
+        weights: Relative share of each source in an epoch; None for as much as it has pairs. An epoch is as long as
+            all sources together.
+
+    Attributes:
+        sources: As given.
+        shares: Share of each source, summing to 1.
+        length: Pairs in an epoch.
+        counts: Pairs of each source in an epoch.
     """
 
     def __init__(self, sources: Sequence[PairSource], weights: Sequence[float] | None = None) -> None:
@@ -56,8 +63,9 @@ class Mixture:
         if len(shares) != len(sources) or (shares <= 0).any():
             raise ValueError("a mixture needs one positive weight for each source")
         self.sources = tuple(sources)
+        self.shares = tuple(float(share) for share in shares / shares.sum())
         self.length = sum(len(source) for source in sources)
-        bounds = np.rint(np.cumsum(shares) / shares.sum() * self.length).astype(int)
+        bounds = np.rint(np.cumsum(self.shares) * self.length).astype(int)
         self.counts = tuple(int(count) for count in np.diff(bounds, prepend=0))
 
     def order(self, seed: int, epoch: int) -> list[tuple[int, int]]:

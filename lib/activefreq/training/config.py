@@ -19,6 +19,15 @@ from activefreq.training.clicking import ClickSamplingConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("cosine", "step")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def _require(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise InputError(f"{name} must be {rule}, not {value!r}")
+
 
 @dataclass(frozen=True)
 class StageConfig:
@@ -32,12 +41,17 @@ class StageConfig:
     steps: int
     size: int
 
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "steps", "at least 1", self.steps)
+        _require(self.size >= 32, "size", "at least 32", self.size)
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Adam or AdamW and its schedule.
 
     Attributes:
+        name: One of `OPTIMIZERS`.
         learning_rate: Peak; the encoder has `encoder_factor` times it.
         schedule: "cosine" to zero over all steps, or "step": times 0.1 from `drop_at` (a share of all steps) on.
         warmup: Steps of linear growth from zero.
@@ -55,6 +69,16 @@ class OptimizerConfig:
     warmup: int = 100
     clip: float | None = 1.0
     average: float | None = 0.998
+
+    def __post_init__(self) -> None:
+        _require(self.name in OPTIMIZERS, "name", f"one of {', '.join(OPTIMIZERS)}", self.name)
+        _require(self.schedule in SCHEDULES, "schedule", f"one of {', '.join(SCHEDULES)}", self.schedule)
+        _require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        _require(self.encoder_factor >= 0, "encoder_factor", "at least 0", self.encoder_factor)
+        _require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        _require(self.warmup >= 0, "warmup", "at least 0", self.warmup)
+        _require(self.clip is None or self.clip > 0, "clip", "above 0 or null", self.clip)
+        _require(self.average is None or 0 <= self.average < 1, "average", "in [0, 1) or null", self.average)
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,8 @@ class TrainingConfig:
     """One training.
 
     Attributes:
+        encoder_weights: Published weights that the encoder begins with: "auto" for those that a Python package brings,
+            a file's path, or None for random ones.
         batch_size: Views in an optimizer step, over all processes together.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
         validate_every: Steps between validations through the session; 0 for only at the end.
@@ -88,6 +114,7 @@ class TrainingConfig:
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    encoder_weights: str | None = None
     stages: tuple[StageConfig, ...] = (StageConfig(1000, 128),)
     batch_size: int = 16
     seed: int = 0
@@ -104,6 +131,18 @@ class TrainingConfig:
     precision: str = "float32"
     frozen_statistics: bool = False
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        _require(len(self.stages) >= 1, "stages", "one or more", self.stages)
+        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require(self.seed >= 0, "seed", "at least 0", self.seed)
+        sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
+        _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
+        for name in ("validate_every", "save_every", "workers"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        for name in ("validation_images", "validation_clicks"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
 
     @property
     def steps(self) -> int:
@@ -162,6 +201,18 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of two plain configurations whose values differ; how batches are prepared does not count."""
+    found = []
+    for key in sorted({*one, *other}):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += [f"{key}.{name}" for name in differences(left, right)]
+        elif left != right and key != "workers":
+            found.append(key)
+    return found
+
+
 def from_plain(kind: Any, content: Any, *, where: str = "") -> Any:
     """The inverse of `to_plain` for a dataclass or a field's type. Raises `InputError` naming the place."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -171,7 +222,11 @@ def from_plain(kind: Any, content: Any, *, where: str = "") -> Any:
         unknown = sorted(set(content) - {item.name for item in dataclasses.fields(kind)})
         if unknown:
             raise InputError(f"{where} has no setting {', '.join(map(repr, unknown))}")
-        return kind(**{key: from_plain(hints[key], item, where=f"{where}.{key}") for key, item in content.items()})
+        values = {key: from_plain(hints[key], item, where=f"{where}.{key}") for key, item in content.items()}
+        try:
+            return kind(**values)
+        except InputError as error:
+            raise InputError(f"{where}.{error}") from None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if content is None and type(None) in arguments:

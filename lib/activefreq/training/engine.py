@@ -1,34 +1,49 @@
 """The one training engine, for scripts and for the MONAI Label trainer alike.
 
-An Ignite engine runs the steps. Every batch is a pure function of the seed and the step (`batches`), so that a state
-is the step, the weights and the optimizer, and a resumed run is the same run.
+An Ignite engine runs the steps. Every batch, and everything random that is done with it, is a pure function of the
+seed and the step, so that a state is the step, the weights and the optimizer, and a resumed run is the same run.
+
+Several processes (torchrun, or whoever has initialized torch.distributed) divide each batch among themselves.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import ignite.distributed as idist
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from activefreq.errors import ActiveFreqError
+from activefreq.errors import ActiveFreqError, InputError
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Batch, Mixture, PairSource, batches
-from activefreq.training.config import TrainingConfig
-from activefreq.training.objective import Losses, Passes, autocast, exercise_losses, make_exercise
+from activefreq.training.config import TrainingConfig, differences, to_plain
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, total
+from activefreq.training.modes import start_training
+from activefreq.training.objective import Passes, autocast, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
-from activefreq.training.state import load_state, save_state
+from activefreq.training.state import load_newest_state, save_state
 from activefreq.training.validation import ValidationResult, validate
 
-STATE_NAME = "state.pt"
+
+@dataclass(frozen=True)
+class MeanLosses:
+    """Losses of a step: means over the images of the global batch."""
+
+    total: float
+    coarse: float
+    refined: float
+    detail: float
 
 
 @dataclass(frozen=True)
@@ -37,12 +52,13 @@ class Progress:
 
     Attributes:
         step: Steps done.
+        learning_rate: Of the step.
         validation: Set on steps after which the model was validated.
         best: True if that validation is the best so far.
     """
 
     step: int
-    losses: Losses
+    losses: MeanLosses
     learning_rate: float
     validation: ValidationResult | None = None
     best: bool = False
@@ -53,11 +69,18 @@ class TrainingRun:
     """A training that can be stopped anywhere and goes on exactly.
 
     Attributes:
-        folder: Where the state is kept; None keeps none.
+        model: Is trained in place.
+        config: What is done.
         sources: Training data and its weights.
         validation: Validation data, or empty for none.
-        listener: Told after every step; what it raises stops the training.
-        stop: Asked after every step; True ends the run early.
+        folder: Where the states are kept; None keeps none. Only the first process writes.
+        device: Where this process computes.
+        session: How the validation clicks.
+        listener: Told after every step, before the state is saved: what it writes is never behind the state. What it
+            raises ends the training.
+        stop: Asked after every step; True in any process ends the run early.
+        step: Steps done so far.
+        best_score: The best validation's score so far.
     """
 
     model: InteractiveModel
@@ -69,24 +92,30 @@ class TrainingRun:
     session: SessionConfig = field(default_factory=SessionConfig)
     listener: Callable[[Progress], None] | None = None
     stop: Callable[[], bool] | None = None
+    step: int = field(default=0, init=False)
+    best_score: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
+        if idist.get_world_size() > self.config.batch_size:
+            raise InputError(f"a batch of {self.config.batch_size} is too small for {idist.get_world_size()} processes")
         self.model.to(self.device).to(memory_format=torch.channels_last)
-        self._passes = Passes(self.model)
-        self.optimizer = make_optimizer(self.model, self.config)
         decay = self.config.optimizer.average
-        self.averaged = (
+        self._averaged = (
             None
             if decay is None
             else AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         )
-        self.step = 0
-        self.best_score = -math.inf
+        self._optimizer = make_optimizer(self.model, self.config)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
+        self._passes: nn.Module = Passes(self.model)
+        if idist.get_world_size() > 1:
+            # Buffers need no broadcast: the statistics that they hold are those of the global batch.
+            self._passes = DistributedDataParallel(self._passes, broadcast_buffers=False)
 
     @property
     def published(self) -> InteractiveModel:
         """The model that is validated and shipped: the averaged one, if weights are averaged."""
-        return self.model if self.averaged is None else cast(InteractiveModel, self.averaged.module)
+        return self.model if self._averaged is None else cast(InteractiveModel, self._averaged.module)
 
     def validate(self) -> ValidationResult:
         """Validates the published model."""
@@ -100,75 +129,99 @@ class TrainingRun:
         )
 
     def resume(self) -> bool:
-        """Continues from the folder's state, if there is one; says whether there was."""
-        if self.folder is None or not (self.folder / STATE_NAME).exists():
+        """Continues from the newest state of the folder that is whole; says whether there was one.
+
+        Raises:
+            InputError: The states are those of a training with another configuration.
+            CheckpointError: There are states, but each is damaged.
+        """
+        found = None if self.folder is None else load_newest_state(self.folder)
+        if found is None:
             return False
-        state = load_state(self.folder / STATE_NAME)
+        step, state = found
+        other = differences(state["config"], to_plain(self.config))
+        if other:
+            raise InputError(f"the training in {self.folder} was begun with another {', '.join(other)}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        self.step = state["step"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["averaged"])
+        self.step = step
         self.best_score = state["best_score"]
         return True
 
     def save(self) -> None:
         """Writes the state atomically."""
-        if self.folder is None:
+        if self.folder is None or idist.get_rank() > 0:
             return
         state: dict[str, Any] = {
-            "step": self.step,
+            "config": to_plain(self.config),
             "best_score": self.best_score,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
         }
-        if self.averaged is not None:
-            state["averaged"] = self.averaged.state_dict()
-        save_state(self.folder / STATE_NAME, state)
+        if self._averaged is not None:
+            state["averaged"] = self._averaged.state_dict()
+        save_state(self.folder, self.step, state)
 
-    def run(self) -> None:
-        """Runs the remaining steps. Raises `ActiveFreqError` if the loss stops being a number."""
+    def run(self) -> bool:
+        """Runs the remaining steps; says whether all are done, or the run was stopped.
+
+        Raises:
+            ActiveFreqError: The loss stopped being a number.
+        """
         if self.step >= self.config.steps:
-            return
+            return True
         start = self.step
-
-        def update(_: Engine, batch: Batch) -> None:
-            self._after_step(self._update(batch))
-
-        engine = Engine(update)
+        engine = Engine(lambda _, batch: self._after_step(self._update(batch)))
 
         @engine.on(Events.ITERATION_COMPLETED)
         def end_early(engine: Engine) -> None:
-            if self.stop is not None and self.stop():
+            if self.stop is not None and any_of(self.stop(), self.device):
                 engine.terminate()
 
-        stream = batches(self.sources, self.config, start=start)
+        stream = batches(self.sources, self.config, start=start, rank=idist.get_rank(), world=idist.get_world_size())
         engine.run(stream, max_epochs=1, epoch_length=self.config.steps - start)
+        if self.step < self.config.steps:
+            self.save()
+        return self.step == self.config.steps
 
-    def _update(self, batch: Batch) -> Losses:
-        self.model.train()
-        if self.config.frozen_statistics:
-            freeze_statistics(self.model)
+    def _update(self, batch: Batch) -> MeanLosses:
+        start_training(self.model, frozen_statistics=self.config.frozen_statistics)
+        # For networks with dropout.
+        torch.manual_seed(_torch_seed(self.config.seed, self.step, idist.get_rank()))
         rate = learning_rate(self.step, self.config)
-        for group in self.optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
+
         exercise = make_exercise(self.model, batch, self.config, self.device)
-        with autocast(self.device, self.config.precision):
+        together = GlobalBatchStatistics() if idist.get_world_size() > 1 else nullcontext()
+        with together, autocast(self.device, self.config.precision):
             logits = self._passes(exercise)
         losses = exercise_losses(logits, exercise, self.config.losses)
-        if not torch.isfinite(losses.total):
-            raise ActiveFreqError(f"the loss of step {self.step} is {losses.total.item()}")
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        if self.config.optimizer.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
-        self.optimizer.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
-        self.step += 1
-        return replace(losses, total=losses.total.detach())
+        # Of the global batch; the processes' parts need not be of one size.
+        share = len(batch.views) / self.config.batch_size
+        parts = torch.stack([losses.total.detach(), losses.coarse, losses.refined, losses.detail])
+        values = MeanLosses(*total(parts * share).tolist())
+        if not math.isfinite(values.total):
+            raise ActiveFreqError(f"the loss of step {self.step} is {values.total}")
 
-    def _after_step(self, losses: Losses) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        # DistributedDataParallel takes the mean of the processes' gradients.
+        self._scaler.scale(losses.total * (share * idist.get_world_size())).backward()
+        if self.config.optimizer.clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.model)
+        self.step += 1
+        return values
+
+    def _after_step(self, losses: MeanLosses) -> None:
         config = self.config
         last = self.step == config.steps
         due = config.validate_every and self.step % config.validate_every == 0
@@ -177,14 +230,11 @@ class TrainingRun:
             validation = self.validate()
             best = validation.score > self.best_score
             self.best_score = max(self.best_score, validation.score)
-        if last or due or (config.save_every and self.step % config.save_every == 0):
-            self.save()
         if self.listener is not None:
             self.listener(Progress(self.step, losses, learning_rate(self.step - 1, config), validation, best))
+        if last or due or (config.save_every and self.step % config.save_every == 0):
+            self.save()
 
 
-def freeze_statistics(model: nn.Module) -> None:
-    """Puts batch normalization into evaluation mode: it uses its running statistics and leaves them alone."""
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+def _torch_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, 0x70C4, step, rank]).generate_state(1)[0])

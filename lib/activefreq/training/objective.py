@@ -22,8 +22,7 @@ from activefreq.training.clicking import correcting_click, first_clicks
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from activefreq.training.modes import evaluating
 
 
 class Exercise(NamedTuple):
@@ -140,7 +139,7 @@ def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The mixed precision of a training, to be used as a context."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
+    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
 
 
 def _answer(
@@ -151,12 +150,8 @@ def _answer(
     config: TrainingConfig,
 ) -> torch.Tensor:
     """The coarse probability (B, 1, S, S) on the CPU, as a session would have it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    with torch.no_grad(), autocast(images.device, config.precision):
+    with evaluating(model), torch.no_grad(), autocast(images.device, config.precision):
         logits = model.coarse(images, _prompt(previous, clicks, model, images.device)).logits
-    for module, training in modes:
-        module.training = training
     return torch.sigmoid(logits.float()).cpu()
 
 

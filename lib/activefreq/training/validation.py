@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ignite.distributed as idist
 import numpy as np
+import torch
 
 from activefreq.acselect.clicker import standard_click
 from activefreq.models.config import SessionConfig
@@ -13,6 +15,8 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import step
 from activefreq.training.batches import Pair, PairSource
+from activefreq.training.distributed import total
+from activefreq.training.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class ValidationResult:
         return float(np.mean(self.miou))
 
 
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """An image clicked on to the end: its IoU after every click, and its last state."""
+
+    overlaps: tuple[float, ...]
+    state: SessionState
+
+
 def validate(
     model: InteractiveModel,
     pairs: PairSource,
@@ -39,38 +51,54 @@ def validate(
 ) -> ValidationResult:
     """Clicks on at most `limit` pairs, spread evenly, with the standard clicker.
 
+    The processes of a distributed training share the pairs out among themselves, and each gets the whole result.
+    """
+    indices = spread(len(pairs), limit)
+    own = range(idist.get_rank(), len(indices), idist.get_world_size())
+    curves = torch.zeros(len(indices), clicks, dtype=torch.float64)
+    for first in range(0, len(own), batch_size):
+        places = own[first : first + batch_size]
+        annotations = annotate(model, [pairs[indices[place]] for place in places], clicks=clicks, config=config)
+        for place, annotation in zip(places, annotations, strict=True):
+            curves[place] = torch.tensor(annotation.overlaps, dtype=torch.float64)
+    curves = total(curves.to(idist.device())).cpu()
+    return ValidationResult(tuple(curves.mean(dim=0).tolist()), len(indices))
+
+
+def annotate(
+    model: InteractiveModel, pairs: Sequence[Pair], *, clicks: int, config: SessionConfig = SessionConfig()
+) -> list[Annotation]:
+    """Clicks on several images at once with the standard clicker.
+
     An image whose mask has become perfect keeps its IoU of one.
     """
-    indices = np.arange(len(pairs))
-    if limit is not None and limit < len(pairs):
-        indices = np.unique(np.linspace(0, len(pairs) - 1, limit).round().astype(int))
-    training = model.training
-    model.eval()
-    try:
-        rows = []
-        for first in range(0, len(indices), batch_size):
-            rows += _click([pairs[int(index)] for index in indices[first : first + batch_size]], model, clicks, config)
-    finally:
-        model.train(training)
-    return ValidationResult(tuple(float(value) for value in np.mean(rows, axis=0)), len(indices))
-
-
-def _click(pairs: Sequence[Pair], model: InteractiveModel, clicks: int, config: SessionConfig) -> list[list[float]]:
     images = [prepare_image(pair.image) for pair in pairs]
     states = [SessionState.start(image.shape) for image in images]
     clicked = [np.zeros(image.shape, bool) for image in images]
-    curves: list[list[float]] = [[] for _ in pairs]
-    for _ in range(clicks):
-        requests, open_ones = [], []
-        for index, pair in enumerate(pairs):
-            click = standard_click(states[index].mask, pair.target, clicked[index])
-            if click is not None:
-                clicked[index][click.y, click.x] = True
-                requests.append((images[index], states[index], click))
-                open_ones.append(index)
-        for index, state in zip(open_ones, step(model, requests, config), strict=True):
-            states[index] = state
-        for index, pair in enumerate(pairs):
-            union = (states[index].mask | pair.target).sum()
-            curves[index].append(float((states[index].mask & pair.target).sum() / union) if union else 1.0)
-    return curves
+    overlaps: list[list[float]] = [[] for _ in pairs]
+    with evaluating(model):
+        for _ in range(clicks):
+            requests, unfinished = [], []
+            for index, pair in enumerate(pairs):
+                click = standard_click(states[index].mask, pair.target, clicked[index])
+                if click is not None:
+                    clicked[index][click.y, click.x] = True
+                    requests.append((images[index], states[index], click))
+                    unfinished.append(index)
+            for index, state in zip(unfinished, step(model, requests, config), strict=True):
+                states[index] = state
+            for index, pair in enumerate(pairs):
+                overlaps[index].append(_overlap(states[index].mask, pair.target))
+    return [Annotation(tuple(curve), state) for curve, state in zip(overlaps, states, strict=True)]
+
+
+def spread(length: int, limit: int | None) -> list[int]:
+    """At most `limit` indices out of `length`, spread evenly."""
+    if limit is None or limit >= length:
+        return list(range(length))
+    return [int(index) for index in np.linspace(0, length - 1, limit).round()]
+
+
+def _overlap(mask: np.ndarray, target: np.ndarray) -> float:
+    union = (mask | target).sum()
+    return float((mask & target).sum() / union) if union else 1.0

@@ -1,0 +1,91 @@
+"""What several processes of one training have to agree on: sums, and the statistics of batch normalization.
+
+A global batch is divided among the processes. Torch's own synchronized batch normalization runs on CUDA only; here
+it is a few differentiable sums, so that processes on CPUs learn exactly what one process would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from torch import distributed
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of the processes' tensors, the same in each of them; of one process alone its own tensor."""
+    if idist.get_world_size() == 1:
+        return tensor
+    summed = tensor.detach().clone()
+    distributed.all_reduce(summed)
+    return summed
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """True in every process if it is true in one."""
+    return bool(total(torch.tensor(int(flag), device=device)))
+
+
+class _Total(torch.autograd.Function):
+    """`total` with a gradient: what each process's result does to the loss counts for every process's input."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        return total(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return total(gradient)
+
+
+class GlobalBatchStatistics(TorchFunctionMode):
+    """While this context is entered, batch normalization in training mode uses the statistics of the global batch.
+
+    It replaces `torch.nn.functional.batch_norm`, which every kind of batch normalization comes down to (torch's own
+    modules, and timm's that have an activation built in), so that no module has to be exchanged.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is functional.batch_norm and idist.get_world_size() > 1:
+            return _batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _batch_norm(
+    x: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    if not training:
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        values = x.float()
+        others = [dim for dim in range(x.ndim) if dim != 1]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        own = values.new_tensor([values.numel() / values.shape[1]])
+        sums = _Total.apply(torch.cat([values.sum(others), own]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        centred = values - mean.view(shape)
+        # Summed in a second round: the mean of the squares less the square of the mean would lose digits.
+        variance = _Total.apply(centred.square().sum(others)) / count
+        if running_mean is not None and running_var is not None:
+            with torch.no_grad():
+                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+                running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
+        y = centred * torch.rsqrt(variance + eps).view(shape)
+        if weight is not None:
+            y = y * weight.float().view(shape)
+        if bias is not None:
+            y = y + bias.float().view(shape)
+    return y.to(x.dtype)

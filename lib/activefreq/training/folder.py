@@ -1,0 +1,76 @@
+"""The folder of a training: what it was asked to do, which sample is in which part, and whether it may go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from activefreq.data.pairs import Problem
+from activefreq.errors import InputError
+from activefreq.files.atomic import atomic_write
+from activefreq.training.config import TrainingConfig, to_plain
+from activefreq.training.datasets import Placement
+from activefreq.training.state import state_files
+
+CONFIG, RUN, SPLIT, PROBLEMS = "config.yaml", "run.yaml", "split.csv", "problems.txt"
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Makes the folder. Raises `InputError` if a training is in it already and is not to be resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    if not resume and (state_files(folder) or any(folder.glob("*.pt"))):
+        raise InputError(f"{folder} holds a training: --resume continues it, another folder begins a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".writing-*"):
+        # Left by a process that was killed while it wrote.
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_records(
+    folder: Path,
+    config: TrainingConfig,
+    placements: Sequence[Placement],
+    problems: Sequence[Problem],
+    run: dict[str, Any],
+) -> None:
+    """Writes config.yaml, split.csv and problems.txt, and adds this run to run.yaml.
+
+    Args:
+        run: How it was started, as plain YAML values.
+
+    Raises:
+        InputError: The folder holds a training on other samples, or on samples in other parts.
+    """
+    split = _split_table(placements)
+    begun = bool(state_files(folder))
+    if begun and (folder / SPLIT).exists():
+        before = (folder / SPLIT).read_text()
+        if before != split:
+            changed = sorted({*before.splitlines()} ^ {*split.splitlines()})
+            what = f"{len(changed)} lines of {SPLIT} differ, {changed[0]!r} the first" if changed else "their order"
+            raise InputError(f"the data of the training in {folder} has changed: {what}")
+    runs = yaml.safe_load((folder / RUN).read_text()) if begun and (folder / RUN).exists() else []
+    _write(folder / SPLIT, split)
+    _write(folder / CONFIG, yaml.safe_dump(to_plain(config), sort_keys=False))
+    _write(folder / RUN, yaml.safe_dump([*runs, run], sort_keys=False))
+    _write(folder / PROBLEMS, "".join(f"{problem}\n" for problem in problems))
+
+
+def _split_table(placements: Sequence[Placement]) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["data_set", "name", "group", "part"])
+    rows.writerows([row.data_set, row.name, row.group, row.part] for row in placements)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
