@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,11 @@ from activefreq.files.volumes import read_geometry, write_mask
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.models.interactive import InteractiveModel
 
-# Times say nothing on a machine that does other work besides.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Times say nothing on a machine that does other work besides. CI runs the same examples every time; by hand they are
+# new ones, which is how faults are found.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("untimed")
 
 

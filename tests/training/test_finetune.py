@@ -3,11 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from conftest import Folders
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,9 @@ from activefreq.models.checkpoint import Checkpoint, load_checkpoint
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, finetune, hold_out
 from activefreq.training.validation import ValidationResult
+
+if TYPE_CHECKING:
+    from conftest import Folders
 
 QUICK = FinetuneConfig(epochs=2, views=2, batch_size=2, validation_clicks=2, workers=0)
 

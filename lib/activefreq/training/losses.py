@@ -22,7 +22,8 @@ def focal_loss(
     """Normalized focal loss.
 
     Every pixel's cross-entropy is weighted by (1 - p_true)^gamma. Normalized, the weights of an image are scaled to a
-    mean of one, so that an image that is nearly right still teaches as much as a wrong one.
+    mean of one, so that an image that is nearly right still teaches as much as a wrong one. Below a mean weight of
+    1e-6 they are scaled up less: such an image is finished.
 
     Args:
         gamma: 0 makes every weight one: with `normalize` off and alpha 0.5 that is half the binary cross-entropy.

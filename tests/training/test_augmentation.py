@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activefreq.training.augmentation import AugmentationConfig, random_view
+
+PLAIN = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0)
+
+
+def scene(shape: tuple[int, int], centre: tuple[int, int], radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A disk that is bright exactly where the mask is."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    mask = np.hypot(rows - centre[0], columns - centre[1]) < radius
+    return np.repeat(mask[..., None], 3, axis=2).astype(np.float32), mask
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(40, 60), (64, 64), (90, 50)]))
+def test_image_and_mask_move_together(seed: int, shape: tuple[int, int]) -> None:
+    image, mask = scene(shape, (shape[0] // 3, shape[1] // 2), 9)
+    view = random_view(image, mask, 48, np.random.default_rng(seed), PLAIN)
+    assert view.image.shape == (3, 48, 48)
+    assert view.target.shape == (1, 48, 48)
+    assert view.image.dtype == view.target.dtype == torch.float32
+    assert torch.equal(view.image[:1] > 0.5, view.target > 0.5)
+
+
+@given(st.integers(0, 10_000), st.floats(0.6, 3.0), st.integers(0, 199), st.integers(0, 199))
+def test_no_object_is_lost_however_small(seed: int, radius: float, y: int, x: int) -> None:
+    image, mask = scene((200, 200), (y, x), radius)
+    view = random_view(image, mask, 32, np.random.default_rng(seed))
+    assert view.target.sum() >= 1
+    assert set(view.target.unique().tolist()) <= {0.0, 1.0}
+    assert view.image.min() >= 0.0
+    assert view.image.max() <= 1.0
+
+
+def test_a_single_pixel_of_a_large_image_is_seen() -> None:
+    mask = np.zeros((700, 900), bool)
+    mask[333, 777] = True
+    for seed in range(30):
+        view = random_view(np.zeros((700, 900, 3), np.float32), mask, 64, np.random.default_rng(seed))
+        assert view.target.sum() >= 1
+
+
+@pytest.mark.parametrize("whole_share", [0.0, 1.0])
+def test_crops_run_to_no_edge_more_than_to_another(whole_share: float) -> None:
+    """Where the object's centre comes to lie, over many views: as often on each side."""
+    image, mask = scene((96, 96), (47, 47), 10)
+    config = AugmentationConfig(whole_share=whole_share, rotation=0.0, flip=False)
+    places = []
+    for seed in range(600):
+        target = random_view(image, mask, 64, np.random.default_rng(seed), config).target[0].numpy()
+        places.append(np.argwhere(target).mean(axis=0) - 31.5)
+    offsets = np.array(places)
+    error = offsets.std(axis=0) / np.sqrt(len(offsets))
+    assert (np.abs(offsets.mean(axis=0)) < 4 * error + 0.5).all()
+    # And they do move about.
+    assert (offsets.std(axis=0) > 1).all()
+
+
+def test_views_are_turned_and_mirrored_in_all_eight_ways() -> None:
+    # Two marks: their places name the symmetry.
+    mask = np.zeros((64, 64), bool)
+    mask[24:40, 24:40] = True
+    image = np.zeros((64, 64, 3), np.float32)
+    image[26:30, 26:38, 0] = 1
+    image[26:38, 26:30, 1] = 1
+    config = AugmentationConfig(
+        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0
+    )
+    seen = set()
+    for seed in range(200):
+        view = random_view(image, mask, 64, np.random.default_rng(seed), config).image.numpy()
+        bars = [np.argwhere(view[channel] > 0.5) for channel in (0, 1)]
+        seen.add(tuple((*np.sign(bar.mean(axis=0) - 31.5), np.ptp(bar, axis=0).argmax()) for bar in bars))
+    assert len(seen) == 8
+
+
+def test_light_changes_but_not_the_mask() -> None:
+    image, mask = scene((64, 64), (32, 32), 12)
+    image = image * 0.5 + 0.2
+    lit = AugmentationConfig(brightness=0.3, contrast=0.3, saturation=0.3)
+    for seed in range(5):
+        one = random_view(image, mask, 48, np.random.default_rng(seed), PLAIN)
+        other = random_view(image, mask, 48, np.random.default_rng(seed), lit)
+        assert torch.equal(one.target, other.target)
+        assert not torch.equal(one.image, other.image)
+
+
+def test_the_share_of_whole_views_is_kept() -> None:
+    image, mask = scene((64, 64), (32, 32), 12)
+    whole = [random_view(image, mask, 32, np.random.default_rng(seed)).whole for seed in range(400)]
+    assert np.mean(whole) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_view_is_a_function_of_the_seed() -> None:
+    image, mask = scene((64, 64), (32, 32), 12)
+    one, same, other = (random_view(image, mask, 32, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.image, same.image)
+    assert not torch.equal(one.image, other.image)
+
+
+def test_an_empty_target_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        random_view(np.zeros((9, 9, 3), np.float32), np.zeros((9, 9), bool), 32, np.random.default_rng(0))
