@@ -69,7 +69,7 @@ def _batch_norm(
     if not training:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     with torch.autocast(x.device.type, enabled=False):
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         others = [dim for dim in range(x.ndim) if dim != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         own = values.new_tensor([values.numel() / values.shape[1]])
@@ -85,7 +85,7 @@ def _batch_norm(
                 running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
         y = centred * torch.rsqrt(variance + eps).view(shape)
         if weight is not None:
-            y = y * weight.float().view(shape)
+            y = y * weight.view(shape)
         if bias is not None:
-            y = y + bias.float().view(shape)
+            y = y + bias.view(shape)
     return y.to(x.dtype)

@@ -110,7 +110,7 @@ class TrainingRun:
         self._passes: nn.Module = Passes(self.model)
         if idist.get_world_size() > 1:
             # Buffers need no broadcast: the statistics that they hold are those of the global batch.
-            self._passes = DistributedDataParallel(self._passes, broadcast_buffers=False)
+            self._passes = DistributedDataParallel(self._passes, forward_sync_buffers=False)
 
     @property
     def published(self) -> InteractiveModel:

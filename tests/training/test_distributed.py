@@ -1,0 +1,206 @@
+"""Two processes on this machine (gloo) against one: the same statistics, gradients, losses and weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import pytest
+import torch
+from timm.layers import BatchNormAct2d
+from torch import distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+from trainees import Picture, blob_pictures, quick_config
+
+from activefreq.models.interactive import InteractiveModel
+from activefreq.training.batches import Mixture, make_batch
+from activefreq.training.config import OptimizerConfig, StageConfig
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, total
+from activefreq.training.engine import Progress, TrainingRun
+from activefreq.training.objective import Exercise, Passes, exercise_losses, make_exercise
+from activefreq.training.start import initial_model
+
+pytestmark = pytest.mark.slow
+
+WORLD = 2
+
+
+def normalize(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """Batch normalization of a process's part of five images, in torch's kind and in timm's, forward and backward."""
+    torch.manual_seed(0)
+    x = torch.randn(5, 3, 4, 4) * 2 + torch.tensor([100.0, 0.0, -3.0]).view(1, 3, 1, 1)
+    cotangent = torch.randn(5, 3, 4, 4)
+    found = {}
+    for kind in (nn.BatchNorm2d, BatchNormAct2d):
+        norm = kind(3)
+        nn.init.uniform_(norm.weight)
+        nn.init.uniform_(norm.bias)
+        part = x[rank::world].clone().requires_grad_()
+        with GlobalBatchStatistics():
+            y = norm(part)
+        (y * cotangent[rank::world]).sum().backward()
+        name = kind.__name__
+        found |= {f"{name}.y": y.detach(), f"{name}.dx": part.grad}
+        found |= {f"{name}.{key}": value.clone() for key, value in norm.state_dict().items()}
+        # What is summed over the processes is the gradient of the whole batch.
+        found |= {f"{name}.dw": total(norm.weight.grad), f"{name}.db": total(norm.bias.grad)}
+        norm.eval()
+        with GlobalBatchStatistics():
+            found[f"{name}.evaluated"] = norm(x)
+    return found
+
+
+def gradients(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """Of one step on five images, computed in float64: the encoder and the refine layer both normalize batches.
+
+    In float32 the two sums differ in their last digits, which this untrained network magnifies to percents.
+    """
+    config = quick_config(batch_size=5, stages=(StageConfig(1, 64),))
+    model = initial_model(config)
+    batch = make_batch(Mixture([blob_pictures(5)]), config, 0)
+    exercise = Exercise(*(part[rank::world] for part in make_exercise(model, batch, config, torch.device("cpu"))))
+    passes: nn.Module = Passes(model.double().train())
+    if world > 1:
+        passes = DistributedDataParallel(passes, forward_sync_buffers=False)
+    with GlobalBatchStatistics():
+        logits = passes(Exercise(*(part.double() for part in exercise)))
+    losses = exercise_losses(logits, exercise, config.losses)
+    (losses.total * (len(exercise.images) * world / 5)).backward()
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    return found | {name: value.clone() for name, value in model.named_buffers()}
+
+
+def in_double(model: InteractiveModel) -> InteractiveModel:
+    """The model in float64, taking float32, so that rounding stays rounding over several steps."""
+
+    def cast(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(part.double() for part in inputs)
+
+    for part in (model.backbone, model.refiner):
+        part.register_forward_pre_hook(cast)
+    return model.double()
+
+
+def learn(rank: int, world: int, folder: Path | None, *, end: int = 99) -> dict[str, Any]:
+    """A short training: five images a batch, so that the processes' parts differ in size."""
+    blobs: list[Picture] = blob_pictures(7)
+    config = quick_config(
+        batch_size=5,
+        stages=(StageConfig(2, 32), StageConfig(2, 64)),
+        # Adam's steps do not shrink with the gradient: what rounding leaves of a zero one moves weights by the rate.
+        optimizer=OptimizerConfig(learning_rate=1e-4, warmup=0, average=0.8),
+        validate_every=4,
+    )
+    told: list[Progress] = []
+    run = TrainingRun(
+        in_double(initial_model(config)), config, Mixture([blobs[:5]]), blobs[5:], folder=folder, listener=told.append
+    )
+    resumed = run.resume()
+    # Asked of one process only.
+    run.stop = lambda: rank == world - 1 and run.step == end
+    run.run()
+    return {
+        "told": told,
+        "weights": run.model.state_dict(),
+        "published": run.published.state_dict(),
+        "resumed": resumed,
+    }
+
+
+def work(rank: int, folder: Path) -> None:
+    """What each of the two processes does."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(WORLD)}
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    assert idist.get_world_size() == WORLD
+    (folder / "states").mkdir(exist_ok=True)
+    results = {
+        "sum": total(torch.tensor([1.0, 10.0 * rank])),
+        "any": [any_of(False, torch.device("cpu")), any_of(rank == 1, torch.device("cpu"))],
+        "norm": normalize(rank, WORLD),
+        "gradients": gradients(rank, WORLD),
+        "straight": learn(rank, WORLD, None),
+    }
+    learn(rank, WORLD, folder / "states", end=2)
+    distributed.barrier()
+    results["resumed"] = learn(rank, WORLD, folder / "states")
+    torch.save(results, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("processes")
+    multiprocessing.spawn(work, args=(folder,), nprocs=WORLD)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(WORLD)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    return learn(0, 1, None)
+
+
+def test_sums_and_flags_are_everyones(processes: list[dict[str, Any]]) -> None:
+    for found in processes:
+        assert found["sum"].tolist() == [2.0, 10.0]
+        assert found["any"] == [False, True]
+
+
+def test_normalization_sees_the_global_batch(processes: list[dict[str, Any]]) -> None:
+    expected = normalize(0, 1)
+    for rank, found in enumerate(result["norm"] for result in processes):
+        for name, value in found.items():
+            part = expected[name][rank::WORLD] if name.endswith((".y", ".dx")) else expected[name]
+            torch.testing.assert_close(value, part, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_gradients_are_those_of_the_global_batch(processes: list[dict[str, Any]]) -> None:
+    expected = gradients(0, 1)
+    scale = max(value.abs().max() for name, value in expected.items() if "running" not in name)
+    for found in processes:
+        assert found["gradients"].keys() == expected.keys()
+        for name, value in found["gradients"].items():
+            torch.testing.assert_close(
+                value,
+                expected[name],
+                rtol=1e-6,
+                atol=1e-6 * float(scale),
+                msg=lambda text, name=name: f"{name}: {text}",
+            )
+
+
+def test_two_processes_have_the_loss_curve_of_one(processes: list[dict[str, Any]], alone: dict[str, Any]) -> None:
+    for found in processes:
+        for one, two in zip(alone["told"], found["straight"]["told"], strict=True):
+            for name in ("total", "coarse", "refined", "detail"):
+                assert getattr(two.losses, name) == pytest.approx(getattr(one.losses, name), rel=1e-4), one.step
+            assert (two.validation is None) == (one.validation is None)
+            if one.validation is not None:
+                assert two.validation.images == one.validation.images
+                assert two.validation.miou == pytest.approx(one.validation.miou, abs=1e-3)
+    assert [progress.validation is not None for progress in alone["told"]] == [False, False, False, True]
+
+
+def test_processes_agree_to_the_bit(processes: list[dict[str, Any]]) -> None:
+    first, second = (result["straight"] for result in processes)
+    assert first["told"] == second["told"]
+    for kind in ("weights", "published"):
+        assert all(torch.equal(value, second[kind][name]) for name, value in first[kind].items())
+
+
+def test_two_processes_resume_to_the_bit(processes: list[dict[str, Any]]) -> None:
+    for found in processes:
+        assert found["resumed"]["resumed"]
+        assert found["resumed"]["told"] == found["straight"]["told"][2:]
+        for name, value in found["straight"]["weights"].items():
+            assert torch.equal(value, found["resumed"]["weights"][name]), name
+
+
+def test_statistics_of_parts_alone_would_differ() -> None:
+    """That the comparison above can fail: without the global statistics the parts' outputs are others."""
+    expected = normalize(0, 1)
+    part = normalize(0, WORLD)["BatchNorm2d.y"]
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(part, expected["BatchNorm2d.y"][0::WORLD], rtol=1e-4, atol=1e-5)
