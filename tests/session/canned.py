@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from activefreq.models.coarse import CoarseOutput
 from activefreq.models.config import ModelConfig, SessionConfig
-from activefreq.models.freqformer import CoarseOutput
 from activefreq.models.refiner import RefinerOutput, align
 
 WHOLE = SessionConfig(target_expansion=1000.0, refine=False)

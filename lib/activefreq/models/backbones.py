@@ -10,6 +10,9 @@ from typing import Any
 from torch import nn
 
 from activefreq.models.freqformer import FreqFormer, FreqFormerConfig
+from activefreq.models.hrnet import HRNet, HRNetConfig
+from activefreq.models.monai_network import MonaiNetwork, MonaiNetworkConfig
+from activefreq.models.segformer import SegFormer, SegFormerConfig
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class BackboneConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _freqformer(base: FreqFormerConfig) -> Callable[..., nn.Module]:
+def _maker(kind: Callable[[Any], nn.Module], base: Any) -> Callable[..., nn.Module]:
     def make(**options: Any) -> nn.Module:
-        return FreqFormer(replace(base, **{name: _frozen(value) for name, value in options.items()}))
+        return kind(replace(base, **{name: _frozen(value) for name, value in options.items()}))
 
     return make
 
@@ -33,11 +36,15 @@ def _frozen(value: Any) -> Any:
 
 BACKBONES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
-        "freqformer": _freqformer(FreqFormerConfig()),
-        "freqformer-b0": _freqformer(FreqFormerConfig(encoder="mit-b0")),
-        "freqformer-lite": _freqformer(
-            FreqFormerConfig(encoder="efficientnet-lite0", width=128, dims=(128, 96, 64, 32), ratio=2, base_size=256)
+        "freqformer": _maker(FreqFormer, FreqFormerConfig()),
+        "freqformer-b0": _maker(FreqFormer, FreqFormerConfig(encoder="mit-b0")),
+        "freqformer-lite": _maker(
+            FreqFormer,
+            FreqFormerConfig(encoder="efficientnet-lite0", width=128, dims=(128, 96, 64, 32), ratio=2, base_size=256),
         ),
+        "segformer-b0": _maker(SegFormer, SegFormerConfig()),
+        "hrnet-18": _maker(HRNet, HRNetConfig()),
+        "monai": _maker(MonaiNetwork, MonaiNetworkConfig()),
     }
 )
 """Each makes a module with `forward(image, prompt) -> CoarseOutput` and an int `feature_channels`."""

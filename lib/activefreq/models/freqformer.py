@@ -9,29 +9,16 @@ does, because a fusion at 1/16 alone would throw the encoder's fine maps away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from activefreq.models.coarse import CoarseOutput, to_size
 from activefreq.models.efficientnet import EfficientNetEncoder
 from activefreq.models.mix_transformer import MIT_B0, PAPER, MixTransformer
 from activefreq.models.spectral import FreqBlock, FreqModule
 
 ENCODERS = ("mit-paper", "mit-b0", "efficientnet-lite0", "efficientnet-lite1")
-
-
-class CoarseOutput(NamedTuple):
-    """What any backbone answers.
-
-    Attributes:
-        logits: (B, 1, H, W) at the input's size.
-        feature: (B, F, h, w), the decoder's map that a refiner may read; F is the backbone's `feature_channels`.
-    """
-
-    logits: torch.Tensor
-    feature: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -111,21 +98,12 @@ class FreqFormer(nn.Module):
     def forward(self, image: torch.Tensor, prompt: torch.Tensor) -> CoarseOutput:
         features = self.encoder(image, prompt)
         size = features[2].shape[2:]
-        heads = [_to_size(head(x), size) for head, x in zip(self.heads, features, strict=True)]
+        heads = [to_size(head(x), size) for head, x in zip(self.heads, features, strict=True)]
         x = self.layers[0](self.fuse(torch.cat(heads, dim=1)))
-        x = _to_size(self.narrow[0](x), features[1].shape[2:]) + self.skips[0](features[1])
+        x = to_size(self.narrow[0](x), features[1].shape[2:]) + self.skips[0](features[1])
         x = self.layers[1](x)
-        x = _to_size(self.narrow[1](x), features[0].shape[2:]) + self.skips[1](features[0])
+        x = to_size(self.narrow[1](x), features[0].shape[2:]) + self.skips[1](features[0])
         feature = self.layers[2](x)
         half = ((image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
-        x = self.layers[3](_to_size(self.narrow[2](feature), half))
-        return CoarseOutput(_to_size(self.classifier(x), image.shape[2:]), feature)
-
-
-def _to_size(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
-    """Resizes (B, C, h, w): area-averaged when it shrinks, so that no pixel goes unread, bilinear when it grows."""
-    if x.shape[2:] == tuple(size):
-        return x
-    if x.shape[2] > size[0]:
-        return functional.adaptive_avg_pool2d(x, size)
-    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+        x = self.layers[3](to_size(self.narrow[2](feature), half))
+        return CoarseOutput(to_size(self.classifier(x), image.shape[2:]), feature)

@@ -16,6 +16,8 @@ import torch
 from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models.hrnet import HighResolutionNet
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -26,6 +28,9 @@ from activefreq.models.spectral import FreqBlock
 CHAINS: dict[type[nn.Module], tuple[tuple[str, ...], ...]] = {
     DepthwiseSeparableConv: (("conv_dw", "bn1"), ("conv_pw", "bn2")),
     InvertedResidual: (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")),
+    BasicBlock: (("conv1", "bn1", "drop_block", "act1"), ("conv2", "bn2")),
+    Bottleneck: (("conv1", "bn1", "act1"), ("conv2", "bn2", "drop_block", "act2"), ("conv3", "bn3")),
+    HighResolutionNet: (("conv2", "bn2", "act2"),),
     FreqBlock: (("fc1", "activation"),),
 }
 """Names of a convolution and of what directly follows it, in modules that are not an `nn.Sequential`."""
@@ -96,6 +101,43 @@ class Convolution(nn.Module):
 
 
 _ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "hardtanh": functional.relu6}
+
+
+class TransposedConvolution(nn.Module):
+    """A transposed convolution as a 1x1 convolution by oneDNN and a sum of overlapping patches in a fixed order.
+
+    oneDNN's own transposed convolution, and MKL's, depend on the number of threads.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.flatten(1).t()[..., None, None].contiguous(), requires_grad=False)
+        self.bias = conv.bias
+        self.kernel_size = conv.kernel_size
+        self.stride = conv.stride
+        self.padding = conv.padding
+        self.dilation = conv.dilation
+        self.output_padding = conv.output_padding
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        patches = torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, None, [0, 0], [1, 1], [1, 1], 1, "none", [], ""
+        )
+        size = [
+            (side - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1
+            for side, stride, padding, dilation, kernel, extra in zip(
+                x.shape[2:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.kernel_size,
+                self.output_padding,
+                strict=True,
+            )
+        ]
+        y = functional.fold(patches.flatten(2), size, self.kernel_size, self.dilation, self.padding, self.stride)
+        y = y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+        return y.contiguous(memory_format=torch.channels_last)
 
 
 class Linear(nn.Module):
@@ -186,6 +228,8 @@ def _use_onednn(model: nn.Module) -> None:
             if _is_plain(child):
                 child = Convolution(child)
                 setattr(owner, name, child)
+            elif type(child) is nn.ConvTranspose2d and child.groups == 1:
+                setattr(owner, name, TransposedConvolution(child))
             elif type(child) is nn.Linear:
                 setattr(owner, name, Linear(child))
             elif type(child) is nn.GroupNorm:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from activefreq.models.backbones import make_backbone
+from activefreq.models.coarse import CoarseOutput
 from activefreq.models.config import ModelConfig
-from activefreq.models.freqformer import CoarseOutput
 from activefreq.models.prompts import ImageNormalization
 from activefreq.models.refiner import Refiner, RefinerOutput
 
