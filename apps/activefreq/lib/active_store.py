@@ -127,7 +127,10 @@ class ActiveStore:
             (turn,) = cursor.execute(
                 "UPDATE counters SET value = value + 1 WHERE name = 'turn' RETURNING value"
             ).fetchone()
-            rows = {row[0]: row[1:] for row in cursor.execute("SELECT image, arrival, client, until FROM turns")}
+            rows: dict[str, tuple[float, str, float]] = {
+                image: (arrival, holder, until)
+                for image, arrival, holder, until in cursor.execute("SELECT image, arrival, client, until FROM turns")
+            }
             new = [image for image in waiting if image not in rows]
             cursor.executemany("INSERT INTO turns (image, arrival) VALUES (?, ?)", [(image, turn) for image in new])
             rows.update(dict.fromkeys(new, (float(turn), "", 0.0)))
@@ -141,12 +144,12 @@ class ActiveStore:
                 "UPDATE turns SET arrival = ? WHERE image = ?",
                 [(arrivals[index], waiting[index]) for index in np.flatnonzero(skipped)],
             )
-            unusable = {image for image, stored in self.scores().items() if stored.score is None}
+            scores = self.scores()
             free = np.array([not (until > time_now and holder != client) for _, holder, until in states], bool)
             if not free.any():
                 return None
             due = due_numbers(values, arrivals)
-            last = np.array([image in unusable for image in waiting])
+            last = np.array([image in scores and scores[image].score is None for image in waiting], bool)
             order = np.lexsort((due, last, ~free))
             chosen = waiting[int(order[0])]
             cursor.execute(

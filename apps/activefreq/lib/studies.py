@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import re
 import shutil
@@ -101,6 +100,12 @@ class StudiesFolder(LocalDatastore):
         return image_id
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        if set(info) == {"strategy"}:
+            # Who was given the image when, at every next sample: of no use after this server, and not worth
+            # writing the whole file, which takes seconds where there are many images. See `active_store`.
+            self._check_image(image_id)
+            self._datastore.objects[image_id].image.info.update(info)
+            return
         with http_errors(), self._guard:
             self._init_from_datastore_file()
             self._check_image(image_id)
@@ -141,7 +146,7 @@ class StudiesFolder(LocalDatastore):
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self._guard:
-            text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+            text = self._datastore.model_dump_json(exclude={"base_path"}, indent=2, fallback=str)
             with atomic_write(self._datastore_config_path) as temporary:
                 temporary.write_text(text)
             self._config_ts = _stamp(Path(self._datastore_config_path))

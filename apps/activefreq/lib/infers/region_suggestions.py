@@ -97,7 +97,9 @@ class RegionSuggestions(InferTask):
                 yield suggest_slice(state, k)
         for k, points in clicks.slices.items():
             prepared = self._images.prepare(image, k)
-            answer = model.replay.answer((image.key, k), prepared, points.positives, points.negatives)
+            answer = model.replay.answer(
+                (image.key, k), prepared, points.positives, points.negatives, signs=points.signs
+            )
             yield suggest_slice(answer.state, k)
 
     def _beginnings(self, image: LoadedImage, model: LoadedModel) -> Iterator[SliceSuggestions]:

@@ -1,0 +1,158 @@
+"""Active learning through a real server: scores, next samples, suggestions and their label map."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import SimpleITK as sitk
+from server import Server
+
+from activefreq import Click, InteractiveSegmenter
+from activefreq.acselect.suggestions import suggest_regions
+from activefreq.files.volumes import read_volume
+from activefreq.session.automatic import automatic_probability
+from activefreq.session.state import prepare_image
+
+pytestmark = pytest.mark.server
+
+SECONDS = 420
+
+
+def post(server: Server, path: str, **body: Any) -> Any:
+    answer = requests.post(f"{server.url}{path}", json=body, timeout=120)
+    assert answer.ok, f"{answer.status_code}: {answer.text}\n{server.tail()}"
+    return answer.json()
+
+
+def infer(server: Server, model: str, image: str, **params: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Facts and label map (K, J, I) that a model answers."""
+    address = f"{server.url}/infer/{model}"
+    form = {"params": json.dumps({"result_extension": ".nrrd", **params})}
+    facts = requests.post(address, params={"image": image, "output": "json"}, data=form, timeout=120)
+    file = requests.post(address, params={"image": image, "output": "image"}, data=form, timeout=120)
+    assert facts.ok, facts.text
+    assert file.ok, file.text
+    return facts.json(), _read(file.content)
+
+
+def _read(content: bytes) -> np.ndarray:
+    with tempfile.NamedTemporaryFile(suffix=".nrrd") as file:
+        file.write(content)
+        file.flush()
+        return sitk.GetArrayFromImage(sitk.ReadImage(file.name))
+
+
+@pytest.fixture(scope="module")
+def scored(server: Server) -> Server:
+    """The server once the scoring that it began at its start has ended."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        answer = requests.get(f"{server.url}/scoring/", timeout=60)
+        if answer.ok and answer.json()["status"] not in ("SUBMITTED", "RUNNING"):
+            assert answer.json()["status"] == "DONE", answer.json()
+            return server
+        time.sleep(1)
+    raise AssertionError(f"scoring did not end:\n{server.tail()}")
+
+
+def test_tells_the_clients_what_there_is(server: Server) -> None:
+    info = requests.get(f"{server.url}/info/", timeout=60).json()
+    assert info["models"]["activefreq_regions"]["type"] == "segmentation"
+    assert info["models"]["activefreq_regions"]["labels"] == {"suggested_add": 1, "suggested_remove": 2}
+    assert {"acselect", "random", "entropy", "foreground_random"} <= set(info["strategies"])
+    assert set(info["scoring"]) == {"acselect"}
+
+
+def test_the_most_doubtful_image_is_next_and_no_one_gets_anothers(scored: Server) -> None:
+    samples = [post(scored, "/activelearning/acselect", client_id=client) for client in ("anna", "bert", "carl")]
+    assert len({sample["id"] for sample in samples}) == 3
+    scores = [sample["score"] for sample in samples]
+    assert scores == sorted(scores, reverse=True)
+    assert not any(sample["id"].startswith("bad_") for sample in samples)
+    for sample in samples:
+        assert 0 <= sample["slice"] < len(read_volume(sample["path"]).array)
+    again = post(scored, "/activelearning/acselect", client_id="anna")
+    assert again["id"] not in {sample["id"] for sample in samples}
+
+
+def test_a_sample_starts_no_scoring_when_all_is_scored(scored: Server) -> None:
+    before = requests.get(f"{scored.url}/scoring/", params={"all": True}, timeout=60).json()
+    post(scored, "/activelearning/random")
+    after = requests.get(f"{scored.url}/scoring/", params={"all": True}, timeout=60).json()
+    assert len(after) == len(before)
+
+
+def test_scoring_on_request_keeps_what_is_good(scored: Server) -> None:
+    answer = requests.post(f"{scored.url}/scoring/acselect", params={"run_sync": True}, timeout=120).json()
+    assert answer["kept"] > 10
+    assert answer["scored"] <= 1
+
+
+def test_a_click_is_answered_with_suggestions(server: Server, session: InteractiveSegmenter) -> None:
+    facts, _ = infer(server, "activefreq", "good_colour", foreground=[[40, 30, 0]])
+    image = read_volume(server.studies / "good_colour.png").array[0]
+    session.set_image(image)
+    result = session.click(30, 40)
+    clicked = np.zeros(image.shape[:2], bool)
+    clicked[30, 40] = True
+    expected = suggest_regions(result.probability, clicked=clicked)
+    assert len(expected) > 0
+    assert [one["click"] for one in facts["suggestions"]] == [[e.click.x, e.click.y, 0] for e in expected]
+    assert [one["positive"] for one in facts["suggestions"]] == [e.click.positive for e in expected]
+
+
+def test_the_second_task_shows_the_suggestions_of_the_last_clicks(server: Server) -> None:
+    clicks = {"foreground": [[20, 22, 4]], "background": [], "client_id": "emma"}
+    clicked, mask = infer(server, "activefreq", "good_volume", **clicks)
+    facts, labels = infer(server, "activefreq_regions", "good_volume", client_id="emma")
+    assert facts["by_clicks"]
+    assert facts["suggestions"] == clicked["suggestions"] != []
+    assert labels.shape == mask.shape
+    # Only the slice with clicks has suggestions; what is to be added lies outside the mask, the rest inside.
+    assert not np.delete(labels, 4, axis=0).any()
+    assert not mask[labels == 1].any()
+    assert mask[labels == 2].all()
+    assert set(facts["label_names"].values()) == set(np.unique(labels)) - {0}
+    explicit, same = infer(server, "activefreq_regions", "good_volume", **clicks)
+    assert explicit["suggestions"] == facts["suggestions"]
+    np.testing.assert_array_equal(same, labels)
+
+
+def test_without_a_click_the_second_task_answers_what_the_model_sees(
+    server: Server, session: InteractiveSegmenter
+) -> None:
+    facts, labels = infer(server, "activefreq_regions", "good_volume", client_id="nobody")
+    assert not facts["by_clicks"]
+    slices = read_volume(server.studies / "good_volume.nrrd").array
+    for k in (0, 4, 8):
+        seen = automatic_probability(session.model, prepare_image(slices[k])) > 0.5
+        assert seen[labels[k] > 0].all()
+        assert (labels[k] == 1).any() == seen.any()
+        for one in facts["suggestions"]:
+            i, j, at = one["click"]
+            assert one["positive"]
+            assert at != k or seen[j, i]
+
+
+def test_images_that_cannot_be_used_are_refused_by_the_second_task(server: Server) -> None:
+    for image, status in (("bad_text", 422), ("no_such", 404)):
+        answer = requests.post(f"{server.url}/infer/activefreq_regions", params={"image": image}, timeout=60)
+        assert answer.status_code == status
+
+
+def test_a_click_at_the_suggested_place_can_be_made(server: Server) -> None:
+    facts, _ = infer(server, "activefreq", "good_grey", foreground=[[40, 30, 0]])
+    first = facts["suggestions"][0]
+    side = "foreground" if first["positive"] else "background"
+    points = {"foreground": [[40, 30, 0]], "background": []}
+    points[side].append(first["click"])
+    after, mask = infer(server, "activefreq", "good_grey", **points)
+    i, j, k = first["click"]
+    assert bool(mask[k, j, i]) == first["positive"]
+    assert Click(j, i, first["positive"]) in [Click(c[1], c[0], bool(c[3])) for c in after["clicks"]]
