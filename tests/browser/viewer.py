@@ -118,11 +118,11 @@ class Viewer:
         """Asks for the next sample, by the strategy that is set at first or by another; returns the offered image."""
         self.open_tab("Active Learning")
         if strategy is not None:
-            self.page.locator(".monaiLabelPanel select:visible").select_option(strategy)
+            self.page.locator(".monaiLabelPanel select.actionInput:visible").select_option(strategy)
         with self.page.expect_response(lambda response: "/activelearning/" in response.url) as answer:
             self.page.get_by_role("button", name="Next Sample").click()
         self.page.wait_for_selector(".nextSampleForm")
-        assert answer.value.url.endswith(strategy or "random")
+        assert answer.value.url.rpartition("/")[2] == (strategy or "random")
         offered: dict[str, str] = answer.value.json()
         return offered
 

@@ -30,6 +30,19 @@
     }
   };
 
+  /**
+   * Makes the panel ask for the next sample by the strategy that was chosen in it: its build forgot to listen, and asks for
+   * "random" whatever is chosen. Climbs from the list to the panel's component, which keeps the strategy in its state.
+   */
+  const takeStrategy = list => {
+    let fiber = list[Object.keys(list).find(key => /^__react(Fiber|InternalInstance)\$/.test(key))];
+    while (fiber && fiber.stateNode?.state?.strategy === undefined) fiber = fiber.return;
+    fiber?.stateNode.setState({ strategy: list.value });
+  };
+  document.addEventListener('change', ({ target }) => {
+    if (target.matches('.monaiLabelPanel select.actionInput')) takeStrategy(target);
+  });
+
   /** The mask that is shown: {series, voxels}, a byte for each voxel. Throws an Error that says what is missing. */
   const shownMask = () => {
     const { displaySetService, segmentationService, viewportGridService } = window.services ?? {};
