@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(json.dumps(summary, indent=2, default=str))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        run(parser().parse_args())
+        run(parser().parse_args(arguments))
     except (ActiveFreqError, OSError) as error:
         print(f"measure_suggestions: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +24,36 @@ def parse_click(text: str) -> Click:
         raise InputError(f"a click has whole numbers, not {text!r}") from None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, help="2D image, or volume with --slice")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("image", type=Path, help="2D image, or volume with --slice")
+    made.add_argument(
         "--click",
         action="append",
         required=True,
         metavar="Y,X[,+|-]",
         help="row and column, + for the object (the default) or - for the background; repeat in order",
     )
-    parser.add_argument("--slice", type=int, metavar="K", help="slice of a volume, in the file's own order")
-    parser.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
-    parser.add_argument("--previous-mask", type=Path, help="2D mask to correct")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--output", type=Path, required=True, help="mask file to write, such as mask.png")
-    parser.add_argument("--picture", type=Path, help="also draw image, clicks and outline into this PNG")
-    arguments = parser.parse_args()
+    made.add_argument("--slice", type=int, metavar="K", help="slice of a volume, in the file's own order")
+    made.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
+    made.add_argument("--previous-mask", type=Path, help="2D mask to correct")
+    made.add_argument("--device", default="auto")
+    made.add_argument("--output", type=Path, required=True, help="mask file to write, such as mask.png")
+    made.add_argument("--picture", type=Path, help="also draw image, clicks and outline into this PNG")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     try:
-        run(arguments)
+        run(options)
     except (ActiveFreqError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     # Imported here, so that --help and a misspelt click answer at once.
     from PIL import Image
 
@@ -56,26 +61,26 @@ def run(arguments: argparse.Namespace) -> None:
     from activefreq.files.images import read_image, read_labels
     from activefreq.files.volumes import read_volume
 
-    clicks = [parse_click(text) for text in arguments.click]
-    if arguments.slice is None:
-        image = read_image(arguments.image)
+    clicks = [parse_click(text) for text in options.click]
+    if options.slice is None:
+        image = read_image(options.image)
     else:
-        volume = read_volume(arguments.image).array
-        if not 0 <= arguments.slice < len(volume):
-            raise InputError(f"{arguments.image} has the slices 0 to {len(volume) - 1}, not {arguments.slice}")
-        image = volume[arguments.slice]
-    previous = None if arguments.previous_mask is None else read_labels(arguments.previous_mask) != 0
+        volume = read_volume(options.image).array
+        if not 0 <= options.slice < len(volume):
+            raise InputError(f"{options.image} has the slices 0 to {len(volume) - 1}, not {options.slice}")
+        image = volume[options.slice]
+    previous = None if options.previous_mask is None else read_labels(options.previous_mask) != 0
 
     from activefreq.session.segmenter import InteractiveSegmenter
 
-    segmenter = InteractiveSegmenter.from_pretrained(arguments.weights, arguments.device)
+    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
     result = segmenter.predict(image, clicks, previous)
-    with atomic_write(arguments.output) as path:
+    with atomic_write(options.output) as path:
         Image.fromarray(result.mask.astype(np.uint8) * 255).save(path)
-    if arguments.picture is not None:
+    if options.picture is not None:
         from activefreq.session.picture import draw_result
 
-        with atomic_write(arguments.picture) as path:
+        with atomic_write(options.picture) as path:
             Image.fromarray(draw_result(image, result.mask, clicks)).save(path)
 
 

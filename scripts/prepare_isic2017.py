@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from activefreq.data.isic2017 import Isic2017Options, prepare_isic2017
@@ -23,23 +24,27 @@ from activefreq.data.resizing import FITS
 from activefreq.errors import InputError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = Isic2017Options()
-    parser.add_argument("source", type=Path, help="folder with the challenge's zip files or unpacked folders")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--size", type=int, default=defaults.size, help="side in pixels (default: %(default)s)")
-    parser.add_argument(
+    made.add_argument("source", type=Path, help="folder with the challenge's zip files or unpacked folders")
+    made.add_argument("--output", type=Path, required=True, help="folder to write to")
+    made.add_argument("--size", type=int, default=defaults.size, help="side in pixels (default: %(default)s)")
+    made.add_argument(
         "--fit",
         choices=FITS,
         default=defaults.fit,
         help="squash to a square, or keep proportions inside of one (default: %(default)s)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--keep-overlap", action="store_true", help="keep the training images that show a lesion of the test part"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
-    options = parser.parse_args(arguments)
+    made.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     try:
         reports = prepare_isic2017(
             options.source,

@@ -12,42 +12,45 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from activefreq.data.oai_zib import OaiZibOptions, prepare_oai_zib
 from activefreq.errors import InputError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = OaiZibOptions()
-    parser.add_argument("--images", type=Path, required=True, help="folder of volumes")
-    parser.add_argument("--labels", type=Path, required=True, help="folder of label volumes")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
+    made.add_argument("--images", type=Path, required=True, help="folder of volumes")
+    made.add_argument("--labels", type=Path, required=True, help="folder of label volumes")
+    made.add_argument("--output", type=Path, required=True, help="folder to write to")
+    made.add_argument(
         "--slices", type=int, nargs="+", default=defaults.slices, help="indices from 0 (default: 40 80 120)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--cartilage", type=int, nargs="+", default=defaults.labels, help="labels of cartilage (default: 2 4)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--axis",
         choices=("shortest", "i", "j", "k"),
         default=defaults.axis,
         help="slice axis in the file's index order (default: %(default)s)",
     )
-    parser.add_argument(
-        "--min-area", type=int, default=defaults.min_area, help="least cartilage in pixels (default: 1)"
-    )
-    parser.add_argument(
+    made.add_argument("--min-area", type=int, default=defaults.min_area, help="least cartilage in pixels (default: 1)")
+    made.add_argument(
         "--patient", default=defaults.patient, help="pattern of the patient in a file name (default: %(default)s)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--validation", type=int, default=defaults.validation, help="patients for validation (default: %(default)s)"
     )
-    parser.add_argument("--test", type=int, default=defaults.test, help="patients for the test (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the split (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    made.add_argument("--test", type=int, default=defaults.test, help="patients for the test (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=defaults.seed, help="of the split (default: %(default)s)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     try:
         reports = prepare_oai_zib(
             options.images,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -24,22 +25,24 @@ from activefreq.files.dicom import DicomSeries, dicom_series, write_dicom
 from activefreq.files.volumes import read_volume
 
 
-def main() -> int:
-    arguments = parse_arguments()
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--images", type=Path, required=True, metavar="PATH", help="an image, or a folder of images")
+    made.add_argument("--output", type=Path, metavar="DIR", help="where the studies' folders are written")
+    made.add_argument(
+        "--dicomweb", metavar="URL", help="DICOMweb server to send them to, such as http://127.0.0.1:8042/dicom-web"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if not (options.output or options.dicomweb):
+        parser().error("give --output, --dicomweb, or both")
     try:
-        images = find_images(arguments.images)
-        client = connect(arguments.dicomweb) if arguments.dicomweb else None
-        lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow(["name", "study", "series", "slices"])
-        for name, path in tqdm(images.items(), unit="image", disable=None):
-            series = dicom_series(read_volume(path), name=name)
-            if arguments.output:
-                write_dicom(series, arguments.output / name)
-            if client:
-                send(series, client)
-            lines.writerow([name, series.study_uid, series.series_uid, len(series.slices)])
+        convert(options)
     except requests.RequestException as error:
-        print(f"{arguments.dicomweb} does not take the studies: {error}", file=sys.stderr)
+        print(f"{options.dicomweb} does not take the studies: {error}", file=sys.stderr)
         return 2
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
@@ -47,17 +50,18 @@ def main() -> int:
     return 0
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, metavar="PATH", help="an image, or a folder of images")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where the studies' folders are written")
-    parser.add_argument(
-        "--dicomweb", metavar="URL", help="DICOMweb server to send them to, such as http://127.0.0.1:8042/dicom-web"
-    )
-    arguments = parser.parse_args()
-    if not (arguments.output or arguments.dicomweb):
-        parser.error("give --output, --dicomweb, or both")
-    return arguments
+def convert(options: argparse.Namespace) -> None:
+    images = find_images(options.images)
+    client = connect(options.dicomweb) if options.dicomweb else None
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(["name", "study", "series", "slices"])
+    for name, path in tqdm(images.items(), unit="image", disable=None):
+        series = dicom_series(read_volume(path), name=name)
+        if options.output:
+            write_dicom(series, options.output / name)
+        if client:
+            send(series, client)
+        lines.writerow([name, series.study_uid, series.series_uid, len(series.slices)])
 
 
 def find_images(path: Path) -> dict[str, Path]:
