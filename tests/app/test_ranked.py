@@ -10,43 +10,18 @@ from PIL import Image
 from tiny import make_tiny_model
 
 from activefreq.acselect.ranking import ImageScore, measure_slice
+from activefreq.acselect.strategies import STRATEGIES
 from activefreq.errors import CheckpointError
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
-from lib.active_store import ActiveStores, StoredScore
+from lib.active_store import ActiveStores
 from lib.scoring import make_scoring_methods
 from lib.scoring.demand import ScoringDemand
 from lib.served_model import ServedModel
 from lib.strategies import make_strategies
-from lib.strategies.ranked import at_random, at_random_with_foreground, by_acselect, by_entropy
 from lib.studies import StudiesFolder
-
-GENERATOR = np.random.default_rng(0)
-
-
-def stored(acselect: float, entropy: float, foreground: float) -> StoredScore:
-    return StoredScore("v", "s", ImageScore(acselect, entropy, foreground, 0))
-
-
-def test_values_are_those_of_the_scores() -> None:
-    images = [stored(0.1, 0.5, 0.2), None, StoredScore("v", "s", None, "broken"), stored(0.3, 0.4, 0.0)]
-    np.testing.assert_array_equal(by_acselect(images, GENERATOR), [0.1, np.nan, np.nan, 0.3])
-    np.testing.assert_array_equal(by_entropy(images, GENERATOR), [0.5, np.nan, np.nan, 0.4])
-
-
-def test_foreground_goes_first_then_what_is_not_known() -> None:
-    images = [stored(0, 0, 0.0), None, stored(0, 0, 0.5)]
-    for _ in range(20):
-        assert np.argsort(at_random_with_foreground(images, GENERATOR)).tolist() == [0, 1, 2]
-
-
-def test_random_takes_every_image_equally_often() -> None:
-    firsts = [int(np.argmax(at_random([None] * 4, GENERATOR))) for _ in range(2000)]
-    counts = np.bincount(firsts, minlength=4)
-    # Four standard deviations of a binomial with p = 1/4.
-    assert np.abs(counts - 500).max() < 4 * np.sqrt(2000 * 0.25 * 0.75)
 
 
 class Parts:
@@ -148,7 +123,7 @@ def test_the_next_image_is_the_most_doubtful_and_says_its_slice(parts: Parts) ->
     assert {answer["waiting"] for answer in answers} == {5}
 
 
-@pytest.mark.parametrize("strategy", ["acselect", "random", "entropy", "foreground_random"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_every_strategy_gives_each_image_once_before_any_twice(parts: Parts, strategy: str) -> None:
     parts.score()
     seen = [parts.next(strategy)["id"] for _ in range(4)]

@@ -137,7 +137,7 @@ class ActiveStore:
             states = [rows[image] for image in waiting]
             arrivals = np.array([arrival for arrival, _, _ in states])
             skipped = np.array([until > 0 and holder == client for _, holder, until in states], bool)
-            arrivals[skipped] = behind(due_numbers(values, arrivals)[~skipped])
+            arrivals[skipped] = behind(arrivals[~skipped])
             # What the client labelled meanwhile is free as well, should its label be removed.
             cursor.execute("UPDATE turns SET client = '', until = 0 WHERE client = ? AND until > 0", (client,))
             cursor.executemany(

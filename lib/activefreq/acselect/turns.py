@@ -42,6 +42,13 @@ def due_numbers(scores: np.ndarray, arrivals: np.ndarray, *, patience: float = P
     return arrivals + patience * waits
 
 
-def behind(due: np.ndarray) -> float:
-    """The arrival of an image that is put back behind others with these due numbers, whatever its own score."""
-    return float(np.max(due, initial=0.0)) + 1.0
+def behind(arrivals: np.ndarray, *, patience: float = PATIENCE) -> float:
+    """The arrival of an image that is put back behind others, whatever the scores, now or later.
+
+    Some strategies draw them anew each time, so that nothing can be said of later due numbers but their range.
+
+    Args:
+        arrivals: (N,), of the others.
+        patience: As of `due_numbers`.
+    """
+    return float(np.max(arrivals, initial=0.0)) + patience + 1.0

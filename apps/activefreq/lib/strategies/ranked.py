@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from monailabel.datastore.local import LocalDatastore
-from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks import strategy as monailabel_strategy
 
-from lib.active_store import ActiveStores, StoredScore
+from activefreq.acselect.strategies import Strategy
+from lib.active_store import ActiveStores
 from lib.studies import studies_folder
 
 logger = logging.getLogger(__name__)
 
-Valuation = Callable[[Sequence[StoredScore | None], np.random.Generator], np.ndarray]
-"""The value of each image from what is stored of it (None: nothing yet); NaN where it is not known."""
 
-
-class RankedStrategy(Strategy):
+class RankedStrategy(monailabel_strategy.Strategy):
     """Gives the image of the highest value that nobody else is at; see `ActiveStore.next_image`.
 
     Args:
         description: What the clients show.
-        valuation: What makes an image worth labelling.
+        strategy: What makes an image worth labelling.
         stores: Scores and turns.
-        generator: Of what is random in the valuation.
+        generator: Of what is random in the strategy.
     """
 
     def __init__(
-        self, description: str, valuation: Valuation, stores: ActiveStores, *, generator: np.random.Generator
+        self, description: str, strategy: Strategy, stores: ActiveStores, *, generator: np.random.Generator
     ) -> None:
         super().__init__(description)
-        self._valuation = valuation
+        self._strategy = strategy
         self._stores = stores
         self._generator = generator
 
@@ -52,7 +50,8 @@ class RankedStrategy(Strategy):
             return None
         store = self._stores.of(studies_folder(datastore))
         scores = store.scores()
-        values = self._valuation([scores.get(image) for image in waiting], self._generator)
+        known = [scores[image].score if image in scores else None for image in waiting]
+        values = self._strategy(known, self._generator)
         chosen = store.next_image(waiting, values, str(request.get("client_id") or ""))
         if chosen is None:
             logger.info("All %d images without a label are with somebody else", len(waiting))
@@ -64,24 +63,3 @@ class RankedStrategy(Strategy):
         elif stored is not None:
             answer["problem"] = stored.problem
         return answer
-
-
-def by_acselect(stored: Sequence[StoredScore | None], generator: np.random.Generator) -> np.ndarray:
-    """The AcSelect score."""
-    return np.array([one.score.acselect if one and one.score else np.nan for one in stored])
-
-
-def by_entropy(stored: Sequence[StoredScore | None], generator: np.random.Generator) -> np.ndarray:
-    """The mean pixel entropy."""
-    return np.array([one.score.entropy if one and one.score else np.nan for one in stored])
-
-
-def at_random(stored: Sequence[StoredScore | None], generator: np.random.Generator) -> np.ndarray:
-    """Any order, each as likely as another."""
-    return generator.random(len(stored))
-
-
-def at_random_with_foreground(stored: Sequence[StoredScore | None], generator: np.random.Generator) -> np.ndarray:
-    """Any order of the images in which the model sees an object, then of those not scored yet, then of the others."""
-    classes = [1.0 if one is None else 2.0 if one.score and one.score.foreground > 0 else 0.0 for one in stored]
-    return np.array(classes) + generator.random(len(stored))

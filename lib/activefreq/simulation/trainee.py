@@ -1,0 +1,125 @@
+"""The model of a round: trained on what is labelled so far, always from the same start, and what it is asked."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+
+from activefreq.acselect.policies import StandardPolicy
+from activefreq.acselect.ranking import ImageScore, measure_slice, score_image
+from activefreq.data.samples import Sample
+from activefreq.evaluation.backends import Backend
+from activefreq.evaluation.local import LocalBackend
+from activefreq.evaluation.metrics import carried_on, intersection_over_union, number_of_clicks
+from activefreq.evaluation.results import ImageResult
+from activefreq.evaluation.rollout import Job, OpenImage, RolloutConfig, roll_out
+from activefreq.models.checkpoint import Checkpoint
+from activefreq.models.config import SessionConfig
+from activefreq.models.inference import prepare_for_inference
+from activefreq.models.interactive import InteractiveModel
+from activefreq.session.automatic import automatic_probability
+from activefreq.session.state import THRESHOLD, prepare_image
+from activefreq.simulation.config import SimulationConfig
+from activefreq.training.batches import Mixture
+from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
+from activefreq.training.engine import TrainingRun
+
+
+class Trainee:
+    """A model that answers clicks, and scores images without any.
+
+    Args:
+        model: Is not changed.
+        session: How it is clicked with.
+        device: Where it computes.
+    """
+
+    def __init__(self, model: InteractiveModel, session: SessionConfig, device: torch.device) -> None:
+        self._model = prepare_for_inference(model, device)
+        self._backend = cast(Backend, LocalBackend(self._model, session))
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """(H, W) float32, the answer to no click."""
+        return automatic_probability(self._model, prepare_image(image))
+
+    def scores(self, samples: Sequence[Sample]) -> list[ImageScore]:
+        """What strategies go by: the scores that the app would have."""
+        return [score_image([measure_slice(self.probability(sample.image))]) for sample in samples]
+
+    def annotation_clicks(self, samples: Sequence[Sample], config: SimulationConfig) -> list[int]:
+        """Clicks that the annotator needs for each image, as many as are allowed where the IoU is not reached."""
+        rules = RolloutConfig(max_clicks=config.max_clicks, stop_iou=config.target_iou, nsd_at=())
+        return [len(result.clicks) for result in self._annotate(samples, rules)]
+
+    def test(self, samples: Sequence[Sample], config: SimulationConfig) -> dict[str, float]:
+        """Figures on images that are never labelled.
+
+        Returns:
+            "miou@0" of the answer to no click; "miou@K" after K = 1 to `test_clicks` clicks of the standard clicker;
+            "miou" their mean over K; "noc@80" and "noc@85" where at most `test_clicks` count.
+        """
+        rules = RolloutConfig(max_clicks=config.test_clicks, nsd_at=())
+        ious = [result.ious for result in self._annotate(samples, rules)]
+        curves = np.array([carried_on(one, length=config.test_clicks) for one in ious])
+        figures = {
+            "miou@0": float(
+                np.mean([intersection_over_union(self.probability(s.image) > THRESHOLD, s.target) for s in samples])
+            )
+        }
+        figures |= {f"miou@{k}": float(column.mean()) for k, column in enumerate(curves.T, start=1)}
+        figures["miou"] = float(curves.mean())
+        for percent in (80, 85):
+            found = [number_of_clicks(one, percent / 100, max_clicks=config.test_clicks) for one in ious]
+            figures[f"noc@{percent}"] = float(np.mean([config.test_clicks if n is None else n for n in found]))
+        return figures
+
+    def _annotate(self, samples: Sequence[Sample], rules: RolloutConfig) -> list[ImageResult]:
+        jobs = (
+            Job(str(number), OpenImage(self._backend, one.name, one.group, one.image, one.target), StandardPolicy())
+            for number, one in enumerate(samples)
+        )
+        return sorted(roll_out(self._backend, jobs, rules), key=lambda result: int(result.key))
+
+
+def train(
+    start: Checkpoint, labelled: Sequence[Sample], config: SimulationConfig, *, seed: int, device: torch.device
+) -> Trainee:
+    """Trains a copy of the start on the labelled images.
+
+    Args:
+        start: Is not changed.
+        labelled: In an order that does not depend on the strategy: the order is part of what is random.
+        config: See `SimulationConfig`.
+        seed: Of batches, augmentation and clicks.
+        device: Where to compute.
+    """
+    model = copy.deepcopy(start.model)
+    plan = TrainingConfig(
+        model=model.config,
+        stages=(StageConfig(config.steps, config.size),),
+        batch_size=config.batch_size,
+        seed=seed,
+        optimizer=OptimizerConfig(
+            learning_rate=config.learning_rate,
+            warmup=min(10, config.steps),
+            average=1 - 1 / max(5, config.steps / 5),
+        ),
+        validate_every=0,
+        save_every=0,
+        frozen_statistics=True,
+    )
+    run = TrainingRun(model, plan, Mixture([labelled]), device=device)
+    run.run()
+    return Trainee(run.published, start.session, device)
+
+
+def at_size(start: Checkpoint, size: int) -> Checkpoint:
+    """The same weights for a network that sees squares of `size` pixels."""
+    model = copy.deepcopy(start.model)
+    model.config = dataclasses.replace(model.config, input_size=size, refine_size=size)
+    return dataclasses.replace(start, model=model)

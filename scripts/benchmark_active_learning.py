@@ -1,0 +1,207 @@
+#!/usr/bin/env python
+"""Times what a person waits for: the next sample of many images, and a click while images are being scored.
+
+Example:
+    python scripts/benchmark_active_learning.py --images 20000
+
+Starts servers of its own on this machine, with made-up images, and prints a table; nothing here is a test. Next samples
+are timed while the server scores in the background. Clicks are timed in turn with and without scoring, so that other
+work on the machine touches both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+
+from activefreq.data.sample_studies import dermoscopy_like
+from activefreq.errors import ActiveFreqError, InputError
+from activefreq.files.atomic import atomic_write
+
+APP = Path(__file__).resolve().parents[1] / "apps" / "activefreq"
+STRATEGIES = ("acselect", "random", "entropy", "foreground_random")
+START_SECONDS = 600
+SCORING_SECONDS = 600
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    made.add_argument("--images", type=int, default=20_000, metavar="N", help="waiting images (default: 20000)")
+    made.add_argument("--samples", type=int, default=20, metavar="N", help="next samples of a strategy (default: 20)")
+    made.add_argument("--rounds", type=int, default=3, metavar="N", help="turns with and without scoring (default: 3)")
+    made.add_argument(
+        "--scored", type=int, default=24, metavar="N", help="images that are scored in each turn (default: 24)"
+    )
+    made.add_argument("--output", type=Path, metavar="DIR", help="also write benchmark_active_learning.json there")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        for name in ("images", "samples", "rounds", "scored"):
+            if getattr(options, name) < 1:
+                raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
+        figures = {
+            "next_sample_ms": next_samples(options.images, options.samples),
+            "clicks": clicks_during_scoring(options.scored, options.rounds),
+        }
+        if options.output:
+            options.output.mkdir(parents=True, exist_ok=True)
+            with atomic_write(options.output / "benchmark_active_learning.json") as path:
+                path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except (ActiveFreqError, OSError) as error:
+        print(f"benchmark_active_learning: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def next_samples(images: int, samples: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of a next sample over REST, by strategy."""
+    print(f"Next sample of {images} images while the server scores, ms:")
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        studies = Path(folder, "studies")
+        studies.mkdir()
+        first = studies / "image_00000.png"
+        Image.fromarray(dermoscopy_like((96, 128)).image).save(first)
+        for number in range(1, images):
+            os.link(first, studies / f"image_{number:05d}.png")
+        with server(studies, Path(folder)) as url, requests.Session() as session:
+            for strategy in STRATEGIES:
+                times = []
+                for number in range(samples + 1):
+                    began = time.perf_counter()
+                    answer = session.post(f"{url}/activelearning/{strategy}", json={"client_id": str(number)})
+                    times.append(1000 * (time.perf_counter() - began))
+                    answer.raise_for_status()
+                # The first one finds nothing in memory yet.
+                figures[strategy] = {
+                    "first": times[0],
+                    "median": float(np.median(times[1:])),
+                    "most": float(np.max(times[1:])),
+                }
+                shown = ", ".join(f"{name} {value:.0f}" for name, value in figures[strategy].items())
+                print(f"  {strategy:<20} {shown}", flush=True)
+    return figures
+
+
+def clicks_during_scoring(images: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of a click over REST with and without scoring, in turn."""
+    print(f"A click while {images} images are scored, and alone, ms (median of a turn):")
+    turns = []
+    with tempfile.TemporaryDirectory() as folder:
+        studies = Path(folder, "studies")
+        studies.mkdir()
+        for number in range(images):
+            Image.fromarray(dermoscopy_like(seed=number).image).save(studies / f"image_{number:03d}.png")
+        with server(studies, Path(folder)) as url, requests.Session() as session:
+            wait_for_scoring(session, url)
+            clicks = Clicks(session, url)
+            clicks.time()
+            for _ in range(rounds):
+                for path in studies.glob("*.png"):
+                    os.utime(path)  # Other pixels, as far as a score's stamp can tell.
+                session.post(f"{url}/scoring/acselect").raise_for_status()
+                during = []
+                while is_scoring(session, url):
+                    during.append(clicks.time())
+                alone = [clicks.time() for _ in during]
+                turns.append(
+                    {"during": float(np.median(during)), "alone": float(np.median(alone)), "clicks": len(alone)}
+                )
+                ratio = turns[-1]["during"] / turns[-1]["alone"]
+                print(f"  during {turns[-1]['during']:.0f}, alone {turns[-1]['alone']:.0f}: {ratio:.2f}", flush=True)
+    ratios = [turn["during"] / turn["alone"] for turn in turns]
+    print(f"  ratio {np.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+    return {"turns": turns, "ratio": float(np.median(ratios))}
+
+
+class Clicks:
+    """First clicks on one image, each at another place, so that none was answered before."""
+
+    def __init__(self, session: requests.Session, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._count = 0
+
+    def time(self) -> float:
+        """Milliseconds of the next one."""
+        place = [130 + self._count % 250, 100 + self._count // 250 % 180, 0]
+        self._count += 1
+        params = {"foreground": [place], "background": [], "result_extension": ".nrrd"}
+        began = time.perf_counter()
+        self._session.post(
+            f"{self._url}/infer/activefreq",
+            params={"image": "image_000", "output": "image"},
+            data={"params": json.dumps(params)},
+        ).raise_for_status()
+        return 1000 * (time.perf_counter() - began)
+
+
+def is_scoring(session: requests.Session, url: str) -> bool:
+    answer = session.get(f"{url}/scoring/")
+    return answer.ok and answer.json()["status"] in ("SUBMITTED", "RUNNING")
+
+
+def wait_for_scoring(session: requests.Session, url: str) -> None:
+    """Waits until the scoring that the server began at its start has ended."""
+    end = time.monotonic() + SCORING_SECONDS
+    while is_scoring(session, url):
+        if time.monotonic() > end:
+            raise ActiveFreqError(f"scoring did not end within {SCORING_SECONDS} s")
+        time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def server(studies: Path, folder: Path) -> Iterator[str]:
+    """A server on a free port of this machine; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", str(studies)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")}
+    log = folder / "server.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"{url}/info/", timeout=60).ok:
+                    break
+            if process.poll() is not None or time.monotonic() > end:
+                raise ActiveFreqError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
