@@ -134,7 +134,7 @@ class LeastConfidencePolicy(RegionPolicy):
 
 @dataclass(frozen=True, kw_only=True)
 class AcSelectConfig(ScoreConfig):
-    """Options of AcSelect.
+    """Options of AcSelect. The defaults are what measured best (docs/experiments.md), not the paper's formula.
 
     Attributes:
         connectivity: 8 joins the pixels of a region across corners too, 4 only across edges.
@@ -144,7 +144,7 @@ class AcSelectConfig(ScoreConfig):
     """
 
     connectivity: int = 8
-    placement: str = "interior"
+    placement: str = "core"
     reach: float = 0.2
     caution: float = 0.5
 
