@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
 
     Raises:
         ValueError: The model was made by `prepare_for_inference`: what it has folded together is lost.
+        OSError: The file cannot be written, such as on a full disk (`errno.ENOSPC`); what was there before stays.
     """
     if is_prepared(checkpoint.model):
         raise ValueError("a model prepared for inference cannot be saved: save the one it was made from")
@@ -72,8 +74,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "info": _plain(checkpoint.info),
         "weights": weights,
     }
+    # On a full disk torch says that a file's position is unexpected, and Python what is the matter.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with atomic_write(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import re
@@ -36,8 +37,11 @@ def save_state(folder: Path, step: int, state: dict[str, Any]) -> Path:
     a training has gone back to an earlier one.
     """
     path = folder / _NAME.format(step)
+    # As in `save_checkpoint`: so that a full disk is called one.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
     with atomic_write(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
     past = [other for other in state_files(folder) if other <= step][:KEPT]
     for other, old in state_files(folder).items():
         if other not in past:
