@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import mlflow
 import numpy as np
 import pytest
@@ -18,8 +21,9 @@ from activefreq.files.volumes import read_geometry, write_mask
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lib.served_checkpoint import finetuned_path
 from lib.studies import StudiesFolder
-from lib.trainers import finetuning
+from lib.trainers import finetuning, train_request
 from lib.trainers.finetuning import STATS_NAME, FinetuneTask, labelled_samples
+from lib.trainers.train_stats import StatsFile, TrainReport
 
 QUICK = {"max_epochs": 2, "device": "cpu", "val_split": 0.3}
 
@@ -154,6 +158,72 @@ def test_info_survives_a_ruined_file_of_figures(task: FinetuneTask, finetuned: P
     (finetuned / STATS_NAME).write_text('{"best_metric": NaN}')
     assert task.stats() == {}
     json.dumps(task.info(), allow_nan=False)
+
+
+def test_a_crash_is_told_and_what_proved_better_stays(
+    task: FinetuneTask, store: StudiesFolder, base: Path, finetuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune = finetuning.finetune
+
+    def crash(*arguments: Any, listener: Any, **options: Any) -> Any:
+        def follow(progress: Any) -> None:
+            listener(progress)
+            if progress.published:
+                raise RuntimeError("out of memory")
+
+        return tune(*arguments, listener=follow, **options)
+
+    monkeypatch.setattr(finetuning, "finetune", crash)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        task(QUICK | {"max_epochs": 30}, store)
+    figures = task.stats()
+    assert (figures["state"], figures["error"], figures["published"]) == ("failed", "out of memory", True)
+    assert figures["epoch"] < 30
+    assert load_checkpoint(finetuned_path(str(base), finetuned)).info["finetuned"]["images"]
+
+
+def test_a_training_that_is_killed_ended_early(task: FinetuneTask, finetuned: Path) -> None:
+    TrainReport(StatsFile(finetuned / STATS_NAME), epochs=9, problems=[])
+    code = "import filelock, sys, time; filelock.FileLock(sys.argv[1]).acquire(); print(1, flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(finetuned / "training.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as training:
+        assert training.stdout is not None
+        training.stdout.readline()
+        assert task.stats()["state"] == "running"
+        training.kill()
+    assert task.stats()["state"] == "ended early"
+    assert task.stats()["total_epochs"] == 9
+
+
+def test_one_training_at_a_time(
+    task: FinetuneTask, store: StudiesFolder, finetuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "WAIT_SECONDS", 0.1)
+    finetuned.mkdir()
+    with filelock.FileLock(finetuned / "training.lock"), pytest.raises(HTTPException) as caught:
+        task(QUICK, store)
+    assert (caught.value.status_code, caught.value.detail) == (409, "another training of this model is under way")
+    assert task.stats() == {}
+
+
+@pytest.mark.slow
+def test_on_several_devices_together(
+    task: FinetuneTask, store: StudiesFolder, base: Path, finetuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_request, "several_devices", lambda *_: (("cpu", "cpu"), ""))
+    figures = task(QUICK | {"multi_gpu": True, "max_epochs": 6}, store)
+    assert figures == task.stats()
+    assert (figures["state"], figures["epoch"], "remark" in figures) == ("done", 6, False)
+    told = figures["finetuning"]
+    assert told["published"]
+    assert sum(told["miou_after"]) >= sum(told["miou_before"])
+    info = load_checkpoint(finetuned_path(str(base), finetuned)).info["finetuned"]
+    assert np.round(info["miou"], 4).tolist() == told["miou_after"]
+
+
+def test_one_device_in_place_of_several_is_told(task: FinetuneTask, store: StudiesFolder) -> None:
+    figures = task(QUICK | {"multi_gpu": True, "max_epochs": 1}, store)
+    assert figures["remark"].startswith("several GPUs were asked for, but 0 can be used: trained on cpu")
 
 
 def test_mlflow_only_when_asked_for(task: FinetuneTask, store: StudiesFolder, finetuned: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from activefreq.errors import InputError
 from activefreq.training.finetune import FinetuneConfig
-from lib.trainers.train_request import TrainRequest
+from lib.trainers.train_request import TrainRequest, several_devices
 
 
 def test_what_is_offered_is_what_happens_without_a_word() -> None:
@@ -16,7 +16,7 @@ def test_what_is_offered_is_what_happens_without_a_word() -> None:
     asked = TrainRequest.parse(offered, device="auto")
     silent = TrainRequest.parse({}, device="cpu")
     assert asked.finetuning.epochs == silent.finetuning.epochs == FinetuneConfig().epochs
-    assert (silent.device, silent.tracking) == ("cpu", "None")
+    assert (silent.devices, silent.remark, silent.tracking) == (("cpu",), "", "None")
     assert asked.tracking == "None"
     if not torch.cuda.is_available():
         assert asked == silent
@@ -45,7 +45,7 @@ def test_everything_that_is_offered_is_honoured() -> None:
     tuning = request.finetuning
     assert (tuning.epochs, tuning.patience, tuning.validation_share) == (7, 3, 0.35)
     assert (tuning.batch_size, tuning.validation_batch_size, tuning.precision) == (2, 5, "float32")
-    assert (request.device, request.tracking) == ("cpu", "mlflow")
+    assert (request.devices, request.tracking) == (("cpu",), "mlflow")
     assert (request.tracking_uri, request.tracking_experiment) == ("sqlite:///runs.db", "skin")
 
 
@@ -54,7 +54,35 @@ def test_values_may_come_as_text_or_as_lists() -> None:
         {"max_epochs": "12", "val_split": "0.5", "device": ["cpu"], "tracking": ["None", "mlflow"]}, device="auto"
     )
     assert (request.finetuning.epochs, request.finetuning.validation_share) == (12, 0.5)
-    assert (request.device, request.tracking) == ("cpu", "None")
+    assert (request.devices, request.tracking) == (("cpu",), "None")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices"),
+    [("all", ("cuda:0", "cuda:1", "cuda:2")), ("0,2", ("cuda:0", "cuda:2")), (None, ("cuda:0", "cuda:1", "cuda:2"))],
+)
+def test_the_gpus_that_were_asked_for_are_used(
+    monkeypatch: pytest.MonkeyPatch, gpus: str | None, devices: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert several_devices("auto", gpus) == (devices, "")
+    with pytest.raises(InputError, match="gpus names the GPU 3, but 3 can be used"):
+        several_devices("auto", "0,3")
+
+
+@pytest.mark.parametrize(("there", "gpus", "usable"), [(0, "all", 0), (1, "all", 1), (3, "1", 1)])
+def test_too_few_gpus_for_several_are_told(monkeypatch: pytest.MonkeyPatch, there: int, gpus: str, usable: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    devices, remark = several_devices("auto", gpus)
+    assert devices == ("auto",)
+    assert remark == f"several GPUs were asked for, but {usable} can be used: trained on auto alone"
+
+
+@pytest.mark.parametrize("flag", [True, "true", "True"])
+def test_several_gpus_are_only_looked_for_when_asked_for(flag: object) -> None:
+    asked = TrainRequest.parse({"multi_gpu": flag}, device="cpu")
+    assert (asked.devices, asked.remark != "") == (("cpu",), True)
+    assert TrainRequest.parse({"multi_gpu": False, "gpus": "7"}, device="cpu").remark == ""
 
 
 @pytest.mark.parametrize("patience", [0, -1, "-1"])
@@ -74,6 +102,7 @@ def test_no_patience_means_no_early_stop(patience: object) -> None:
         ({"val_split": float("nan")}, "val_split must be a number, not nan"),
         ({"val_split": 1}, "validation_share must be at least 0 and below 1"),
         ({"train_batch_size": 0}, "batch_size must be at least 1"),
+        ({"multi_gpu": "perhaps"}, "multi_gpu must be true or false, not 'perhaps'"),
         ({"tracking": "tensorboard"}, "tracking must be 'None' or 'mlflow', not 'tensorboard'"),
     ],
 )

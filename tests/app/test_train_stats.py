@@ -58,20 +58,23 @@ def test_the_names_that_slicer_reads(tmp_path: Path) -> None:
     begun = file.read()
     assert (begun["epoch"], begun["total_epochs"], begun["best_metric"]) == (0, 2, 0.0)
     assert begun["problems"] == ["x: is empty"]
+    assert (begun["state"], begun["published"], "remark" in begun) == ("running", False, False)
 
     report.follow(FinetuneProgress(1, 4, 1, 0.8))
     assert file.read() == begun
     report.follow(FinetuneProgress(2, 4, 1, 0.7, ValidationResult((0.6, 0.9), 3)))
-    report.follow(FinetuneProgress(4, 4, 2, 0.6, ValidationResult((0.5, 0.8), 3)))
+    report.follow(FinetuneProgress(4, 4, 2, 0.6, ValidationResult((0.5, 0.8), 3), published=True))
     under_way = file.read()
     assert (under_way["epoch"], under_way["best_metric"]) == (2, pytest.approx(0.75))
     assert under_way["eval"] == {"miou@1": 0.5, "miou@2": 0.8, "images": 3}
     assert "total_time" not in under_way
+    assert (under_way["state"], under_way["published"]) == ("running", True)
 
     figures = report.finish(result(published=True))
     assert figures == file.read()
     assert figures["total_time"] == "0:00:00"
     assert "current_time" not in figures
+    assert (figures["state"], figures["published"]) == ("done", True)
     assert figures["best_metric"] == pytest.approx(0.75)
     assert figures["finetuning"]["published"] is True
     assert figures["finetuning"]["miou_before"] == [0.5, 0.7]
@@ -80,3 +83,14 @@ def test_the_names_that_slicer_reads(tmp_path: Path) -> None:
 def test_the_accuracy_is_that_of_the_model_that_is_served(tmp_path: Path) -> None:
     report = TrainReport(StatsFile(tmp_path / "stats.json"), epochs=2, problems=[])
     assert report.finish(result(published=False))["best_metric"] == pytest.approx(0.6)
+
+
+def test_a_failure_is_told_and_raised_on(tmp_path: Path) -> None:
+    file = StatsFile(tmp_path / "stats.json")
+    report = TrainReport(file, epochs=2, problems=[], remark="on one GPU")
+    report.follow(FinetuneProgress(2, 4, 1, 0.7, ValidationResult((0.6, 0.9), 3), published=True))
+    with pytest.raises(KeyboardInterrupt), report.of_failures():
+        raise KeyboardInterrupt
+    figures = file.read()
+    assert (figures["state"], figures["error"], figures["published"]) == ("failed", "KeyboardInterrupt", True)
+    assert (figures["epoch"], figures["remark"], "total_time" in figures) == (1, "on one GPU", False)

@@ -162,24 +162,32 @@ def test_it_ends_early_when_the_validation_stays_as_it_is(
     assert result.epochs == 3
 
 
-def test_a_listener_that_raises_ends_it_and_nothing_is_published(
-    studies_folder: Path, tiny_model: InteractiveModel, tmp_path: Path
+@pytest.mark.parametrize("scores", [(0.5, 0.6), (0.5, 0.4)])
+def test_what_proved_better_stays_published_however_it_ends(
+    studies_folder: Path,
+    tiny_model: InteractiveModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: tuple[float, float],
 ) -> None:
+    told: list[FinetuneProgress] = []
+    remaining = iter(scores)
+    better = scores[1] > scores[0]
+    target = tmp_path / "model.pt"
+
     def raises(progress: FinetuneProgress) -> None:
+        told.append(progress)
+        assert target.exists() == progress.published == (better and progress.step >= 2)
         if progress.step == 3:
             raise KeyboardInterrupt
 
-    target = tmp_path / "model.pt"
+    monkeypatch.setattr("activefreq.training.engine.validate", lambda *_, **__: ValidationResult((next(remaining),), 1))
+    samples = find_samples(studies_folder)
     with pytest.raises(KeyboardInterrupt):
-        finetune(
-            Checkpoint(tiny_model),
-            find_samples(studies_folder),
-            QUICK,
-            publish=target,
-            device="cpu",
-            listener=raises,
-        )
-    assert not target.exists()
+        finetune(Checkpoint(tiny_model), samples, QUICK, publish=target, device="cpu", listener=raises)
+    assert len(told) == 3
+    if better:
+        assert load_checkpoint(target).info["finetuned"]["miou"] == [0.6]
 
 
 def test_a_loss_that_is_no_number_ends_it(

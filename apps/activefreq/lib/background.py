@@ -16,9 +16,21 @@ from pathlib import Path
 
 def is_scoring_process(arguments: Sequence[str] = sys.argv) -> bool:
     """Whether MONAI Label started this process to score (`python -m monailabel.interfaces.utils.app -m scoring`)."""
+    return _is_task(arguments) and ("-m", "scoring") in pairwise(arguments)
+
+
+def _is_task(arguments: Sequence[str]) -> bool:
+    """Whether MONAI Label started this process for a task, and tells nobody but the server of it."""
     program = Path(arguments[0]).parts[-4:] if arguments else ()
-    is_task = program == ("monailabel", "interfaces", "utils", "app.py")
-    return is_task and ("-m", "scoring") in pairwise(arguments)
+    return program == ("monailabel", "interfaces", "utils", "app.py")
+
+
+_PARENT = os.getppid() if _is_task(sys.argv) else None
+
+
+def is_orphaned() -> bool:
+    """Whether the server that started this process for a task is gone: nobody can see or stop the task any more."""
+    return _PARENT is not None and os.getppid() != _PARENT
 
 
 def yield_to_others() -> None:

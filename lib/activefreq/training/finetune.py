@@ -1,8 +1,9 @@
 """Fine-tuning of a served checkpoint on the few labels that people have saved.
 
 The fine-tuned weights replace the served ones only if a validation through the click session says that they are
-not worse. What is held out is chosen by a hash of its name, so that over rounds of labelling and fine-tuning no
-image that a checkpoint was trained on becomes one that it is validated on.
+not worse, and they do so at once: MONAI Label stops a training by killing it. What is held out is chosen by a hash of
+its name, so that over rounds of labelling and fine-tuning no image that a checkpoint was trained on becomes one that
+it is validated on.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class FinetuneProgress:
         epoch: Epochs begun.
         loss: Total loss of the step.
         validation: Set on steps after which the model was validated.
+        published: True if weights of this fine-tuning have been published, after this step or an earlier one.
     """
 
     step: int
@@ -95,6 +97,7 @@ class FinetuneProgress:
     epoch: int
     loss: float
     validation: ValidationResult | None = None
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,15 +161,18 @@ def finetune(
     Args:
         checkpoint: Usually the one that is served; it is not changed.
         samples: One is enough.
-        publish: The file that the best weights replace, atomically, if their validation is no worse than the
-            checkpoint's own; None writes nothing.
+        publish: The file that weights replace, atomically, as soon as their validation is the best so far and no worse
+            than the checkpoint's own; None writes nothing.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        listener: Told after every step; what it raises ends the fine-tuning, and nothing is published.
-        stop: Asked after every step. On True the fine-tuning ends there; the best weights so far are published.
+        listener: Told after every step; what it raises ends the fine-tuning.
+        stop: Asked after every step. On True the fine-tuning ends there.
+
+    However it ends, also by an error or a kill, the best weights that were validated until then stay published.
 
     Raises:
         InputError: A sample's files cannot be used.
-        ActiveFreqError: The loss stopped being a number; nothing is published.
+        ActiveFreqError: The loss stopped being a number.
+        OSError: The weights cannot be written.
     """
     training, validation, validated_on = hold_out(samples, config.validation_share, seed=config.seed)
     steps_per_epoch = math.ceil(len(training) * config.views / config.batch_size)
@@ -180,32 +186,32 @@ def finetune(
         session=checkpoint.session,
     )
     before = run.validate()
-    keeper = _BestKeeper(run, before)
+    best = _Best(before)
+    published = False
     epoch_losses: list[list[float]] = []
 
     def after_step(progress: Progress) -> None:
+        nonlocal published
         epoch = math.ceil(progress.step / steps_per_epoch)
         if len(epoch_losses) < epoch:
             epoch_losses.append([])
         epoch_losses[-1].append(float(progress.losses.total))
-        if progress.validation is not None:
-            keeper.judge(progress.validation)
+        if progress.validation is not None and best.judge(progress.validation) and publish is not None:
+            info = {**checkpoint.info, "finetuned": {"images": training.names, "miou": progress.validation.miou}}
+            save_checkpoint(publish, Checkpoint(run.published, checkpoint.session, info))
+            published = True
         if listener is not None:
-            listener(FinetuneProgress(progress.step, plan.steps, epoch, epoch_losses[-1][-1], progress.validation))
+            loss = epoch_losses[-1][-1]
+            listener(FinetuneProgress(progress.step, plan.steps, epoch, loss, progress.validation, published))
 
     run.listener = after_step
-    run.stop = lambda: keeper.unimproved == config.patience or (stop is not None and stop())
+    run.stop = lambda: best.unimproved == config.patience or (stop is not None and stop())
     run.run()
-
-    if publish is not None and keeper.weights is not None and keeper.best is not None:
-        run.published.load_state_dict(keeper.weights)
-        info = {**checkpoint.info, "finetuned": {"images": training.names, "miou": keeper.best.miou}}
-        save_checkpoint(publish, Checkpoint(run.published, checkpoint.session, info))
     return FinetuneResult(
-        published=publish is not None and keeper.weights is not None,
-        reason=_reason(before, keeper.best, validated_on),
+        published=published,
+        reason=_reason(before, best.validation, validated_on),
         before=before,
-        best=keeper.best,
+        best=best.validation,
         validated_on=validated_on,
         training=training.names,
         validation=validation.names,
@@ -262,30 +268,26 @@ def _plan(model: InteractiveModel, config: FinetuneConfig, steps_per_epoch: int)
     )
 
 
-class _BestKeeper:
-    """Keeps the weights of the best validation that is no worse than the one before the fine-tuning.
+class _Best:
+    """The best validation of a fine-tuning so far.
 
     Attributes:
-        best: The best validation so far, good enough or not.
-        weights: Copies of the weights behind it, on the CPU; None while it is not good enough.
+        validation: None before the first one.
         unimproved: Validations since the best one.
     """
 
-    def __init__(self, run: TrainingRun, before: ValidationResult) -> None:
-        self._run = run
+    def __init__(self, before: ValidationResult) -> None:
         self._before = before
-        self.best: ValidationResult | None = None
-        self.weights: dict[str, torch.Tensor] | None = None
+        self.validation: ValidationResult | None = None
         self.unimproved = 0
 
-    def judge(self, validation: ValidationResult) -> None:
+    def judge(self, validation: ValidationResult) -> bool:
+        """Whether this is the best one, and no worse than the one before the fine-tuning."""
         self.unimproved += 1
-        if self.best is not None and validation.score <= self.best.score:
-            return
-        self.best, self.unimproved = validation, 0
-        if validation.score >= self._before.score:
-            weights = self._run.published.state_dict()
-            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        if self.validation is not None and validation.score <= self.validation.score:
+            return False
+        self.validation, self.unimproved = validation, 0
+        return validation.score >= self._before.score
 
 
 def _reason(before: ValidationResult, best: ValidationResult | None, validated_on: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fastapi import HTTPException
+from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
@@ -16,22 +20,25 @@ from activefreq.data.samples import SampleSource
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import load_checkpoint
 from activefreq.training.finetune import FinetuneProgress, finetune
+from activefreq.training.finetune_processes import finetune_together
 from lib.answers import http_errors
+from lib.background import is_orphaned
 from lib.served_checkpoint import finetuned_path, served_path
 from lib.trainers.tracking import tracked
 from lib.trainers.train_request import TrainRequest
-from lib.trainers.train_stats import StatsFile, TrainReport
+from lib.trainers.train_stats import ENDED_EARLY, RUNNING, StatsFile, TrainReport
 
 logger = logging.getLogger(__name__)
 
 STATS_NAME = "train_stats.json"
+WAIT_SECONDS = 60.0
 
 
 class FinetuneTask(TrainTask):
     """Makes the served model better on the images at hand, or leaves it as it is.
 
-    MONAI Label runs it in a process of its own and stops it by killing that process. Nothing is published before it has
-    proved itself, and what is published appears whole, so that it can be killed at any moment.
+    MONAI Label runs it in a process of its own and stops it by killing that process. Weights are published as soon as
+    they have proved themselves, and appear whole: it can be killed at any moment, and the best ones so far stay.
 
     Args:
         checkpoint: The configured checkpoint: a path, or the name of one that ships.
@@ -45,45 +52,71 @@ class FinetuneTask(TrainTask):
         self._finetuned = finetuned
         self._device = device
         self._stats = StatsFile(finetuned / STATS_NAME)
+        # The system lets go of it when the process that holds it ends, however it ends.
+        self._lock_path = finetuned / "training.lock"
 
     def config(self) -> dict[str, Any]:
         return TrainRequest.offered()
 
     def stats(self) -> dict[str, Any]:
-        return self._stats.read()
+        """The figures of the last fine-tuning, see `TrainReport`; one that was stopped, or died, "ended early"."""
+        figures = self._stats.read()
+        if figures.get("state") == RUNNING and not self._is_running():
+            figures["state"] = ENDED_EARLY
+        return figures
+
+    def _is_running(self) -> bool:
+        try:
+            with FileLock(self._lock_path, timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Runs one fine-tuning and returns its figures, see `TrainReport`.
 
         Raises:
-            HTTPException: 422 without a usable label or for a value that cannot be used, 503 without a usable
-                checkpoint, 507 without room.
+            HTTPException: 409 while another process trains, 422 without a usable label or for a value that cannot be
+                used, 503 without a usable checkpoint, 507 without room.
         """
-        with http_errors():
+        with http_errors(), contextlib.ExitStack() as stack:
             wish = TrainRequest.parse(request, device=self._device)
             samples = labelled_samples(datastore)
-            path = served_path(self._checkpoint, self._finetuned)
-            logger.info("Fine-tuning %s on %d samples: %s", path, len(samples), wish)
-            checkpoint = load_checkpoint(path)
+            stack.callback(self._alone().release)
             problems = [str(problem) for problem in samples.problems]
             for problem in problems:
                 logger.warning("Left out %s", problem)
-            report = TrainReport(self._stats, epochs=wish.finetuning.epochs, problems=problems)
-            with tracked(wish, self._finetuned) as track:
+            report = TrainReport(self._stats, epochs=wish.finetuning.epochs, problems=problems, remark=wish.remark)
+            with report.of_failures(), tracked(wish, self._finetuned) as track:
+                path = served_path(self._checkpoint, self._finetuned)
+                logger.info("Fine-tuning %s on %d samples: %s", path, len(samples), wish)
+                tune = functools.partial(finetune, device=wish.devices[0])
+                if len(wish.devices) > 1:
+                    tune = functools.partial(finetune_together, devices=wish.devices)
 
                 def follow(progress: FinetuneProgress) -> None:
                     report.follow(progress)
                     track(progress)
 
-                result = finetune(
-                    checkpoint,
+                result = tune(
+                    load_checkpoint(path),
                     samples,
                     wish.finetuning,
                     publish=finetuned_path(self._checkpoint, self._finetuned),
-                    device=wish.device,
                     listener=follow,
+                    stop=is_orphaned,
                 )
             return report.finish(result)
+
+    def _alone(self) -> FileLock:
+        """Held until it is released, so that no other process trains; one that a dead server left is waited for."""
+        self._finetuned.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock_path)
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+        except Timeout as error:
+            raise HTTPException(409, "another training of this model is under way") from error
+        return lock
 
 
 def labelled_samples(datastore: Datastore) -> SampleSource:

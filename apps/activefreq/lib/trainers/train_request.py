@@ -23,14 +23,16 @@ class TrainRequest:
 
     Attributes:
         finetuning: How it is done.
-        device: As torch names it.
+        devices: As torch names them; more than one for a process on each.
+        remark: What was asked for and cannot be; empty if it all can.
         tracking: `NO_TRACKING` or `MLFLOW`.
         tracking_uri: Where MLflow keeps its runs; empty for a file beside the fine-tuned checkpoints.
         tracking_experiment: What MLflow calls the experiment; empty for its default one.
     """
 
     finetuning: FinetuneConfig
-    device: str
+    devices: tuple[str, ...]
+    remark: str = ""
     tracking: str = NO_TRACKING
     tracking_uri: str = ""
     tracking_experiment: str = ""
@@ -46,6 +48,8 @@ class TrainRequest:
             "train_batch_size": defaults.batch_size,
             "val_batch_size": defaults.validation_batch_size,
             "device": device_list(),
+            "multi_gpu": False,
+            "gpus": "all",
             "tracking": [NO_TRACKING, MLFLOW],
             "tracking_uri": settings.MONAI_LABEL_TRACKING_URI or "",
             "tracking_experiment_name": "",
@@ -66,6 +70,9 @@ class TrainRequest:
         values = {name: _first(request.get(name, default)) for name, default in offered.items()}
         patience = _integer("early_stop_patience", values["early_stop_patience"])
         chosen = name_to_device(values["device"]) if "device" in request else device
+        devices, remark = (chosen,), ""
+        if _flag("multi_gpu", values["multi_gpu"]):
+            devices, remark = several_devices(chosen, values["gpus"])
         tracking = str(values["tracking"] or NO_TRACKING)
         if tracking not in (NO_TRACKING, MLFLOW):
             raise InputError(f"tracking must be {NO_TRACKING!r} or {MLFLOW!r}, not {tracking!r}")
@@ -79,7 +86,8 @@ class TrainRequest:
         )
         return TrainRequest(
             finetuning,
-            chosen,
+            devices,
+            remark,
             tracking,
             str(values["tracking_uri"] or ""),
             str(values["tracking_experiment_name"] or ""),
@@ -105,6 +113,28 @@ def _integer(name: str, value: Any) -> int:
     if not number.is_integer():
         raise InputError(f"{name} must be a whole number, not {value!r}")
     return int(number)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise InputError(f"{name} must be true or false, not {value!r}")
+
+
+def several_devices(chosen: str, gpus: Any) -> tuple[tuple[str, ...], str]:
+    """The GPUs to train on together, or the chosen device and why there are not several."""
+    there = 0 if chosen == "cpu" else torch.cuda.device_count()
+    wanted = list(range(there))
+    if gpus and gpus != "all":
+        wanted = [_integer("gpus", number) for number in str(gpus).split(",")]
+        for number in wanted:
+            if number not in range(there):
+                raise InputError(f"gpus names the GPU {number}, but {there} can be used")
+    if len(wanted) < 2:
+        return (chosen,), f"several GPUs were asked for, but {len(wanted)} can be used: trained on {chosen} alone"
+    return tuple(f"cuda:{number}" for number in dict.fromkeys(wanted)), ""
 
 
 def _precision(device: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from activefreq.training.finetune import FinetuneProgress, FinetuneResult
 from activefreq.training.validation import ValidationResult
 
 logger = logging.getLogger(__name__)
+
+RUNNING, ENDED_EARLY = "running", "ended early"
 
 
 class StatsFile:
@@ -49,10 +52,17 @@ class TrainReport:
     """Writes down how a fine-tuning goes, in the names that 3D Slicer's progress and accuracy bars read.
 
     These are `epoch`, `total_epochs`, `best_metric` (here the mean IoU over the clicks of a validation), and, when it
-    is over, `total_time`.
+    is over, `total_time`. Beside them, `state` is "running", "done" or "failed" (then `error` says why), and
+    `published` whether weights of this fine-tuning are served.
+
+    Args:
+        file: Where to.
+        epochs: That are planned.
+        problems: Labels that were left out, and why.
+        remark: What was asked for and is not done.
     """
 
-    def __init__(self, file: StatsFile, *, epochs: int, problems: list[str]) -> None:
+    def __init__(self, file: StatsFile, *, epochs: int, problems: list[str], remark: str = "") -> None:
         self._file = file
         self._start = time.time()
         self._figures: dict[str, Any] = {
@@ -60,8 +70,12 @@ class TrainReport:
             "epoch": 0,
             "total_epochs": epochs,
             "best_metric": 0.0,
+            "state": RUNNING,
+            "published": False,
             "problems": problems,
         }
+        if remark:
+            self._figures["remark"] = remark
         self._file.write(self._figures)
 
     def follow(self, progress: FinetuneProgress) -> None:
@@ -73,6 +87,7 @@ class TrainReport:
             epoch=progress.epoch,
             current_time=self._time(),
             best_metric=best,
+            published=progress.published,
             train={"loss": progress.loss},
             eval=_described(progress.validation),
         )
@@ -92,11 +107,29 @@ class TrainReport:
         served = result.best if result.published and result.best is not None else result.before
         self._figures.pop("current_time", None)
         self._figures.update(
-            epoch=result.epochs, total_time=self._time(), best_metric=served.score, finetuning=result.stats()
+            epoch=result.epochs,
+            total_time=self._time(),
+            best_metric=served.score,
+            state="done",
+            published=result.published,
+            finetuning=result.stats(),
         )
         self._file.write(self._figures)
         logger.info("%s: %s", "Published" if result.published else "Not published", result.reason)
         return self._file.read()
+
+    @contextlib.contextmanager
+    def of_failures(self) -> Iterator[None]:
+        """Within the block, what is raised is written down and raised on."""
+        try:
+            yield
+        except BaseException as error:
+            self._figures.update(state="failed", error=str(error) or type(error).__name__)
+            try:
+                self._file.write(self._figures)
+            except OSError as trouble:
+                logger.error("The figures of the training could not be written: %s", trouble)
+            raise
 
     def _time(self) -> str:
         return str(datetime.timedelta(seconds=int(time.time() - self._start)))
