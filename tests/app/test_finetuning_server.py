@@ -18,8 +18,9 @@ from server import Server, running_server
 from synthetic import rgb_blob, write_picture
 from tiny import make_tiny_model
 
+from activefreq.files.atomic import atomic_write
 from activefreq.files.volumes import read_geometry, write_mask
-from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
+from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, save_checkpoint
 from lib.served_checkpoint import finetuned_path
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -70,6 +71,31 @@ def mean_iou(client: MONAILabelClient, numbers: range) -> float:
     return float(np.mean(overlaps))
 
 
+def submit(client: MONAILabelClient, server: Server, folder: Path) -> None:
+    for number in LABELLED:
+        label = folder / f"lesion_{number}.nii.gz"
+        write_mask(label, rgb_blob(number)[1], like=read_geometry(Path(server.studies) / f"lesion_{number}.png"))
+        client.save_label(f"lesion_{number}", str(label), "final", {"label_info": [{"name": "lesion", "idx": 1}]})
+
+
+def train_until_published(client: MONAILabelClient, server: Server) -> psutil.Process:
+    """Starts a training without end; returns its process when its first weights are published."""
+    client.train_start("activefreq", {"max_epochs": 100_000, "device": "cpu"})
+    deadline = time.monotonic() + 400
+    figures: dict[str, Any] = {}
+    while (figures.get("total_epochs"), figures.get("published")) != (100_000, True):
+        assert time.monotonic() < deadline, (figures, client.train_status())
+        time.sleep(1)
+        figures = client.info()["train_stats"]["activefreq"]
+    assert figures["state"] == "running"
+    (training,) = [
+        process
+        for process in psutil.Process(server.process.pid).children(recursive=True)
+        if "monailabel.interfaces.utils.app" in process.cmdline()
+    ]
+    return training
+
+
 def wait(client: MONAILabelClient, seconds: float = 400) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -94,10 +120,7 @@ def test_without_labels_the_client_learns_why(client: MONAILabelClient, server: 
 def test_labels_make_the_served_model_better_on_other_images(
     client: MONAILabelClient, server: Server, base: Path, tmp_path: Path
 ) -> None:
-    for number in LABELLED:
-        label = tmp_path / f"lesion_{number}.nii.gz"
-        write_mask(label, rgb_blob(number)[1], like=read_geometry(server.studies / f"lesion_{number}.png"))
-        client.save_label(f"lesion_{number}", str(label), "final", {"label_info": [{"name": "lesion", "idx": 1}]})
+    submit(client, server, tmp_path)
     before, version = mean_iou(client, OTHERS), answer(client, 4)[1]
     assert version == checkpoint_hash(base)[:12]
 
@@ -118,21 +141,53 @@ def test_labels_make_the_served_model_better_on_other_images(
     assert mean_iou(client, OTHERS) > before + 0.1
 
 
-def test_a_stop_request_stops_and_publishes_nothing(client: MONAILabelClient, server: Server) -> None:
-    version = answer(client, 4)[1]
-    client.train_start("activefreq", {"max_epochs": 100_000, "device": "cpu"})
-    deadline = time.monotonic() + 200
-    while client.info()["train_stats"]["activefreq"]["total_epochs"] != 100_000:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    trainings = [
-        process
-        for process in psutil.Process(server.process.pid).children(recursive=True)
-        if "monailabel.interfaces.utils.app" in process.cmdline()
-    ]
-    assert len(trainings) == 1
+def test_a_stop_request_stops_and_the_best_weights_stay(
+    client: MONAILabelClient, server: Server, base: Path, tmp_path: Path
+) -> None:
+    submit(client, server, tmp_path)
+    published = finetuned_path(str(base), server.output.parent / "finetuned")
+    training = train_until_published(client, server)
     client.train_stop()
-    psutil.wait_procs(trainings, timeout=30)
-    assert not any(process.is_running() for process in trainings)
+    psutil.wait_procs([training], timeout=30)
+    assert not training.is_running()
     assert client.train_status()["status"] == "STOPPED"
-    assert answer(client, 4)[1] == version
+    figures = client.info()["train_stats"]["activefreq"]
+    assert (figures["state"], figures["published"], "total_time" in figures) == ("ended early", True, False)
+    best = load_checkpoint(published).info["finetuned"]["miou"]
+    # The weights are published before they are told: the kill may fall between the two.
+    assert np.mean(best) >= figures["best_metric"] - 1e-6
+    assert answer(client, 4)[1] == checkpoint_hash(published)[:12]
+
+
+def test_a_training_that_is_killed_harms_nobody(client: MONAILabelClient, server: Server, tmp_path: Path) -> None:
+    submit(client, server, tmp_path)
+    training = train_until_published(client, server)
+    training.kill()
+    assert wait(client)["status"] == "ERROR"
+    figures = client.info()["train_stats"]["activefreq"]
+    assert (figures["state"], figures["published"], "total_time" in figures) == ("ended early", True, False)
+    answer(client, 4)
+    client.train_start("activefreq", {"max_epochs": 1, "device": "cpu"})
+    assert wait(client)["status"] == "DONE"
+    assert client.info()["train_stats"]["activefreq"]["state"] == "done"
+
+
+def test_a_corrupt_checkpoint_is_told_and_the_one_before_it_serves_on(
+    client: MONAILabelClient, server: Server, base: Path
+) -> None:
+    target = finetuned_path(str(base), server.output.parent / "finetuned")
+    save_checkpoint(target, Checkpoint(make_tiny_model(seed=5)))
+    whole = target.read_bytes()
+    mask, version = answer(client, 4)
+    assert client.info()["models"]["activefreq"]["problem"] == ""
+    for corrupt in (whole[: len(whole) // 2], b"", bytes(len(whole))):
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(corrupt)
+        again, same = answer(client, 4)
+        assert same == version
+        np.testing.assert_array_equal(again, mask)
+        assert target.name in client.info()["models"]["activefreq"]["problem"]
+        assert f"The new checkpoint is not used, the model before it serves on: {target}" in server.output.read_text()
+    save_checkpoint(target, Checkpoint(make_tiny_model(seed=6)))
+    assert answer(client, 4)[1] == checkpoint_hash(target)[:12] != version
+    assert client.info()["models"]["activefreq"]["problem"] == ""

@@ -58,14 +58,17 @@ def test_serves_the_model_before_a_broken_checkpoint(
         with caplog.at_level(logging.ERROR):
             assert model.current() is first
         assert "model.pt" in caplog.text
+        assert "model.pt" in model.problem
         caplog.clear()
         # Read, and reported, once.
         assert model.current() is first
         assert not caplog.records
+        assert "model.pt" in model.problem
     path.unlink()
     assert model.current() is first
     save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
     assert model.current().version != first.version
+    assert model.problem == ""
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])

@@ -36,7 +36,7 @@ class LoadedModel:
 class ServedModel:
     """Loads a checkpoint at first use and again when the file has changed; may be used from several threads.
 
-    A new file that cannot be used is reported in the log and not served: the model before it stays.
+    A new file that cannot be used is reported (`problem`, and in the log) and not served: the model before it stays.
 
     Args:
         name: A checkpoint's path, or the name of one that ships.
@@ -54,11 +54,17 @@ class ServedModel:
         self._stamp: Stamp | None = None
         self._model: LoadedModel | None = None
         self._hashed: tuple[Stamp, str] | None = None
+        self._problem = ""
 
     @property
     def path(self) -> Path:
         """The checkpoint's file. Raises `CheckpointError` if there is none."""
         return resolve_checkpoint(self._name) if self._finetuned is None else served_path(self._name, self._finetuned)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the checkpoint's file that was tried last; empty if it is served, or none was tried."""
+        return self._problem
 
     @property
     def version(self) -> str:
@@ -78,7 +84,9 @@ class ServedModel:
                     # Remembered before it is tried, so that a broken file is read and reported once.
                     self._stamp = stamp
                     self._model = self._load(path)
+                    self._problem = ""
             except (CheckpointError, OSError) as error:
+                self._problem = str(error)
                 if self._model is None:
                     self._stamp = None
                     raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error

@@ -48,6 +48,10 @@ class ClickSegmentation(InferTask):
         """Offered even when the checkpoint is broken: then a click says so, where a hidden model would not."""
         return True
 
+    def info(self) -> dict[str, Any]:
+        """What `/info/` tells of this task; `problem` says what is wrong with a checkpoint that is not served."""
+        return {**super().info(), "problem": self._model.problem}
+
     def get_path(self, validate: bool = True) -> str:
         return str(self._model.path)
 
