@@ -24,7 +24,7 @@ import torch
 from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
 from activefreq.acselect.scores import ScoreConfig
 from activefreq.data.discovery import find_samples
-from activefreq.data.parts import part_of
+from activefreq.data.drawing import draw_samples
 from activefreq.data.samples import SampleSource
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.backends import Backend
@@ -230,17 +230,7 @@ def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
         group=options.group,
         progress=progress,
     )
-    indices = [
-        index for index, group in enumerate(source.groups) if options.part is None or part_of(group) == options.part
-    ]
-    if not indices:
-        raise InputError(f"no image of {options.images} falls into the {options.part} part")
-    if options.limit is not None:
-        if options.limit < 1:
-            raise InputError(f"limit must be at least 1, not {options.limit}")
-        drawn = np.random.default_rng(options.seed).permutation(len(indices))[: options.limit]
-        indices = [indices[index] for index in sorted(drawn)]
-    return source.subset(indices)
+    return draw_samples(source, part=options.part, limit=options.limit, seed=options.seed)
 
 
 def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
