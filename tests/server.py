@@ -45,6 +45,7 @@ def running_server(
     conf: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Starts a server on a free port of this machine, and stops it at the end.
 
@@ -55,9 +56,20 @@ def running_server(
         conf: Settings of the app.
         environment: In addition to this process's own.
         arguments: Further arguments of `start_server`.
+        prefix: What runs the command that comes after it, in the same process in the end.
     """
     port = free_port()
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", str(studies)]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "monailabel.main",
+        "start_server",
+        "--app",
+        str(APP),
+        "--studies",
+        str(studies),
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), *arguments]
     for name, value in conf.items():
         command += ["--conf", name, value]
