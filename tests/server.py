@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 APP = Path(__file__).resolve().parents[1] / "apps" / "activefreq"
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import requests
 from activefreq.evaluation.robot import ServerError
 
 APP = Path(__file__).resolve().parents[3] / "apps" / "activefreq"
-START_SECONDS = 240.0
+START_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class FinetuneTask(TrainTask):
         self._stats = StatsFile(finetuned / STATS_NAME)
         # The system lets go of it when the process that holds it ends, however it ends.
         self._lock_path = finetuned / "training.lock"
+        self._looking = threading.Lock()
 
     def config(self) -> dict[str, Any]:
         return TrainRequest.offered()
@@ -67,7 +69,8 @@ class FinetuneTask(TrainTask):
 
     def _is_running(self) -> bool:
         try:
-            with FileLock(self._lock_path, timeout=0):
+            # One at a time: two requests that look at once would take each other for a training.
+            with self._looking, FileLock(self._lock_path, timeout=0):
                 return False
         except Timeout:
             return True

@@ -1,0 +1,54 @@
+"""The fine-tuning script: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activefreq.models.checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from conftest import Folders
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "finetune.py"
+SPEC = importlib.util.spec_from_file_location("finetune", SCRIPT)
+assert SPEC is not None
+assert SPEC.loader is not None
+script = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(script)
+
+
+def test_it_fine_tunes_on_as_many_images_as_are_asked_for(
+    lesion_folders: Folders, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "new" / "tuned"
+    arguments = ["--images", lesion_folders.images, "--labels", lesion_folders.labels, "--output", output]
+    arguments += ["--weights", tiny_checkpoint, "--limit", 4, "--epochs", 6, "--device", "cpu", "--held-out", 0.3]
+    assert script.main([str(argument) for argument in arguments]) == 0
+    figures = json.loads((output / "finetuning.json").read_text())
+    assert len(figures["training"]) + len(figures["validation"]) == 4
+    assert figures["epochs"] == 6
+    assert figures["published"] is (output / "finetuned.pt").exists()
+    if figures["published"]:
+        assert load_checkpoint(output / "finetuned.pt").info["finetuned"]["images"] == figures["training"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "epochs must be at least 1, not 0"),
+        (["--weights", "nowhere.pt"], "no checkpoint at nowhere.pt"),
+        (["--limit", "0"], "limit must be at least 1, not 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    lesion_folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    given = ["--images", str(lesion_folders.images), "--labels", str(lesion_folders.labels)]
+    assert script.main([*given, "--output", str(tmp_path / "out"), *arguments]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"finetune: {message}")
