@@ -184,7 +184,7 @@ def test_a_crash_is_told_and_what_proved_better_stays(
 
 def test_a_training_that_is_killed_ended_early(task: FinetuneTask, finetuned: Path) -> None:
     TrainReport(StatsFile(finetuned / STATS_NAME), epochs=9, problems=[])
-    code = "import filelock, sys, time; filelock.FileLock(sys.argv[1]).acquire(); print(1, flush=True); time.sleep(60)"
+    code = "import filelock, sys, time\nwith filelock.FileLock(sys.argv[1]): print(1, flush=True); time.sleep(60)"
     command = [sys.executable, "-c", code, str(finetuned / "training.lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as training:
         assert training.stdout is not None
