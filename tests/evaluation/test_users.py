@@ -3,8 +3,9 @@ import pytest
 
 from activefreq.acselect.policies import make_policy
 from activefreq.clicks import Click
+from activefreq.data.borders import moved_border
 from activefreq.errors import InputError
-from activefreq.evaluation.users import HumanConfig, HumanUser, seen_target
+from activefreq.evaluation.users import HumanConfig, HumanUser
 
 EXACT = {"jitter": 0.0, "smaller": 0.0, "slip": 0.0, "border": 0.0}
 
@@ -53,32 +54,10 @@ def test_slips_have_the_wrong_sign(situation):
 
 def test_a_human_is_content_with_what_they_see(situation):
     probability, _, target, clicked = situation
-    seen = seen_target(target, 0.1, np.random.default_rng(5))
+    seen = moved_border(target, 0.1, np.random.default_rng(5))
     assert (seen != target).any()
     human = HumanUser(make_policy("standard"), seed=5, config=HumanConfig(**{**EXACT, "border": 0.1}))
     assert human.next_click(probability, seen, target, clicked) is None
-
-
-def test_the_border_moves_by_about_what_it_is_told(situation):
-    _, _, target, _ = situation
-    radius = np.sqrt(target.sum() / np.pi)
-    wrong = [(seen_target(target, 0.1, np.random.default_rng(seed)) ^ target).sum() for seed in range(40)]
-    # A normal move of deviation s sweeps an area of length times its mean absolute value, s sqrt(2 / pi).
-    expected = 2 * np.pi * radius * (0.1 * radius) * np.sqrt(2 / np.pi)
-    assert np.mean(wrong) == pytest.approx(expected, rel=0.25)
-
-
-@pytest.mark.parametrize("value", [False, True])
-def test_an_object_without_a_border_is_seen_as_it_is(value):
-    target = np.full((9, 9), value)
-    np.testing.assert_array_equal(seen_target(target, 0.5, np.random.default_rng(0)), target)
-
-
-def test_an_object_never_vanishes():
-    target = np.zeros((30, 30), bool)
-    target[15, 15] = True
-    for seed in range(50):
-        assert seen_target(target, 5.0, np.random.default_rng(seed)).any()
 
 
 def test_a_human_repeats_with_their_seed(situation):

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from activefreq.acselect.placement import place_click
 from activefreq.acselect.policies import Policy, Trial
 from activefreq.acselect.regions import Regions, mislabeled_regions
 from activefreq.clicks import Click
+from activefreq.data.borders import moved_border
 from activefreq.errors import InputError
 
 USERS = ("ideal", "human")
@@ -68,7 +68,7 @@ class HumanUser:
         trial: Trial | None = None,
     ) -> Click | None:
         if self._seen is None:
-            self._seen = seen_target(target, self._config.border, self._generator)
+            self._seen = moved_border(target, self._config.border, self._generator)
         click = self._policy.next_click(probability, prediction, self._seen, clicked, trial=trial)
         if click is None:
             return None
@@ -98,27 +98,3 @@ class HumanUser:
             if inside and regions.labels[y, x] == number + 1 and not clicked[y, x]:
                 return Click(int(y), int(x), click.positive)
         return click
-
-
-def seen_target(target: np.ndarray, border: float, generator: np.random.Generator) -> np.ndarray:
-    """The object as a person sees it: its border moved in and out by a smooth random field.
-
-    Args:
-        target: (H, W) bool.
-        border: Standard deviation of the move as a share of the object's equivalent radius sqrt(area / pi).
-        generator: Source of the field; its waves are about half the radius long.
-
-    Returns:
-        (H, W) bool; the target itself if nothing would be left of it.
-    """
-    radius = np.sqrt(np.count_nonzero(target) / np.pi)
-    if radius * border == 0.0 or target.all():
-        return target
-    noise = ndimage.gaussian_filter(generator.standard_normal(target.shape), max(radius / 4, 1.0))
-    move = noise / noise.std() * (radius * border)
-    # Half a pixel on either side of the border, so that no move at all gives the target back.
-    distance = np.where(
-        target, ndimage.distance_transform_edt(target) - 0.5, 0.5 - ndimage.distance_transform_edt(~target)
-    )
-    seen = distance + move > 0
-    return seen if seen.any() else target

@@ -16,6 +16,7 @@ from activefreq.errors import InputError
 from activefreq.models.config import ModelConfig
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.clicking import ClickSamplingConfig
+from activefreq.training.opinions import OpinionConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -122,6 +123,7 @@ class TrainingConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     clicks: ClickSamplingConfig = field(default_factory=ClickSamplingConfig)
+    opinions: OpinionConfig = field(default_factory=OpinionConfig)
     rounds: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
     validate_every: int = 500
     validation_images: int = 100

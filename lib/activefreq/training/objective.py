@@ -23,6 +23,7 @@ from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
+from activefreq.training.opinions import another_opinion
 
 
 class Exercise(NamedTuple):
@@ -86,11 +87,15 @@ def make_exercise(model: InteractiveModel, batch: Batch, config: TrainingConfig,
     """
     images = torch.stack([view.image for view in batch.views]).to(device)
     targets = torch.stack([view.target for view in batch.views])
-    masks = targets[:, 0].numpy() > 0.5
     generators = [np.random.default_rng(seed) for seed in batch.seeds]
-    clicks = [first_clicks(mask, rng, config.clicks) for mask, rng in zip(masks, generators, strict=True)]
     # One number of rounds for the batch, so that a round is one forward pass; it depends on the step alone.
     rounds = int(np.random.default_rng([config.seed, 0x0B5, batch.step]).choice(len(config.rounds), p=config.rounds))
+    masks = [
+        another_opinion(mask, rng, config.opinions, rounds=rounds)
+        for mask, rng in zip(targets[:, 0].numpy() > 0.5, generators, strict=True)
+    ]
+    targets = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32))
+    clicks = [first_clicks(mask, rng, config.clicks) for mask, rng in zip(masks, generators, strict=True)]
     previous = torch.zeros_like(targets)
     for _ in range(rounds):
         previous = _answer(model, images, previous, clicks, config)

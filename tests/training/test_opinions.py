@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from synthetic import grey_ring
+from trainees import blob_pictures, quick_config
+
+from activefreq.errors import InputError
+from activefreq.training.batches import Mixture, make_batch
+from activefreq.training.config import TrainingConfig
+from activefreq.training.objective import make_exercise
+from activefreq.training.opinions import OpinionConfig, another_opinion
+from activefreq.training.start import initial_model
+
+ALWAYS = OpinionConfig(share=1.0)
+
+
+def test_few_rounds_and_share_zero_keep_the_experts_mask():
+    _, target = grey_ring(1)
+    for config, rounds in ((OpinionConfig(), 5), (ALWAYS, 1)):
+        assert another_opinion(target, np.random.default_rng(0), config, rounds=rounds) is target
+
+
+def test_the_share_is_the_share_of_targets_that_differ():
+    _, target = grey_ring(1)
+    config = OpinionConfig(share=0.3, border=(0.4, 0.4))
+    different = [
+        (another_opinion(target, np.random.default_rng(seed), config, rounds=2) != target).any() for seed in range(200)
+    ]
+    assert np.mean(different) == pytest.approx(0.3, abs=0.09)
+
+
+def test_a_ring_stays_one_object_of_about_its_size():
+    _, target = grey_ring(2)
+    for seed in range(30):
+        other = another_opinion(target, np.random.default_rng(seed), ALWAYS, rounds=2)
+        assert 0.5 < other.sum() / target.sum() < 2.0
+        assert (other & target).sum() > 0.5 * target.sum()
+
+
+def test_an_exercise_is_judged_by_the_opinion_that_its_clicks_follow():
+    config = quick_config(rounds=(0.0, 0.0, 1.0), opinions=ALWAYS)
+    model = initial_model(config)
+    batch = make_batch(Mixture([blob_pictures(4)]), config, 0)
+    exercise = make_exercise(model, batch, config, model.normalize.mean.device)
+    experts = [view.target for view in batch.views]
+    assert any((target != expert).any() for target, expert in zip(exercise.targets, experts, strict=True))
+    # Positive clicks lie inside of what is now the truth, negative ones outside.
+    for target, prompt in zip(exercise.targets[:, 0], exercise.prompt, strict=True):
+        positive, negative = prompt[1] > 0, prompt[2] > 0
+        assert target[positive].mean() > 0.5
+        if negative.any():
+            assert target[negative].mean() < 0.5
+
+
+@pytest.mark.parametrize("values", [{"share": 1.5}, {"border": (0.5, 0.1)}])
+def test_wrong_options_are_named(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        OpinionConfig(**values)
+
+
+def test_the_configuration_is_part_of_a_training():
+    assert TrainingConfig().opinions == OpinionConfig()
