@@ -43,11 +43,19 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A training view: image (3, S, S) float32 in [0, 1], target (1, S, S) float32 of zeros and ones."""
+    """A training view.
+
+    Attributes:
+        image: (3, S, S) float32 in [0, 1].
+        target: (1, S, S) float32 of zeros and ones.
+        whole: Whether it shows about the whole image.
+        grid: Rows and columns of pixels of the image across the view, at most S.
+    """
 
     image: torch.Tensor
     target: torch.Tensor
     whole: bool
+    grid: tuple[int, int]
 
 
 def random_view(
@@ -68,10 +76,10 @@ def random_view(
     pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
     mask = torch.from_numpy(target.astype(np.float32))[None]
     for _ in range(4):
-        grid = _grid(target, size, rng, config, whole=whole)
+        grid, window = _grid(target, size, rng, config, whole=whole)
         seen = (_sample(mask, grid) > 0.5).float()
         if seen.any():
-            return View(_relight(_sample(pixels, grid), rng, config), seen, whole)
+            return View(_relight(_sample(pixels, grid), rng, config), seen, whole, _pixels_across(window, size))
     box = bounding_box(target)
     if box is None:
         raise ValueError("the target is empty")
@@ -79,12 +87,19 @@ def random_view(
     window = np.array([max(box.height, box.width) * 2.0] * 2)
     centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
     grid = _affine(centre, window, np.eye(2), target.shape, size)
-    return View(_sample(pixels, grid), (_sample(mask, grid) > 0.5).float(), whole=False)
+    seen = (_sample(mask, grid) > 0.5).float()
+    return View(_sample(pixels, grid), seen, whole=False, grid=_pixels_across(window, size))
+
+
+def _pixels_across(window: np.ndarray, size: int) -> tuple[int, int]:
+    rows, columns = (min(max(round(float(side)), 1), size) for side in window)
+    return rows, columns
 
 
 def _grid(
     target: np.ndarray, size: int, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, np.ndarray]:
+    """The sampling grid of a random window, and the window's sides (h, w) in pixels of the image."""
     shape = np.array(target.shape, float)
     if whole:
         window = shape * rng.uniform(*config.scale)
@@ -104,7 +119,7 @@ def _grid(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if config.flip:
         turn = turn @ np.diag(rng.choice([-1.0, 1.0], 2))
-    return _affine(centre, window, turn, target.shape, size)
+    return _affine(centre, window, turn, target.shape, size), window
 
 
 def _affine(

@@ -17,10 +17,12 @@ from activefreq.clicks import Click, click_disks
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.refiner import align
 from activefreq.session.boxes import Box
+from activefreq.session.state import THRESHOLD
 from activefreq.training.batches import Batch
 from activefreq.training.clicking import correcting_click, first_clicks
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
+from activefreq.training.grid import in_view, mask_on_grid, obey, resized
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
 from activefreq.training.opinions import another_opinion
@@ -95,25 +97,30 @@ def make_exercise(model: InteractiveModel, batch: Batch, config: TrainingConfig,
         for mask, rng in zip(targets[:, 0].numpy() > 0.5, generators, strict=True)
     ]
     targets = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32))
-    clicks = [first_clicks(mask, rng, config.clicks) for mask, rng in zip(masks, generators, strict=True)]
+    # Clicks are made, and answers kept, on the pixels of the image, as in a session.
+    truths = [mask_on_grid(mask, view.grid) for mask, view in zip(masks, batch.views, strict=True)]
+    made = [first_clicks(truth, rng, config.clicks) for truth, rng in zip(truths, generators, strict=True)]
+    size = images.shape[2]
     previous = torch.zeros_like(targets)
     for _ in range(rounds):
-        previous = _answer(model, images, previous, clicks, config)
-        for mask, answer, made, rng in zip(masks, previous[:, 0].numpy() > 0.5, clicks, generators, strict=True):
-            click = correcting_click(answer, mask, rng, config.clicks)
+        answers = _answer(model, images, previous, _in_view(made, truths, size), config)
+        for index, (truth, own, rng) in enumerate(zip(truths, made, generators, strict=True)):
+            kept = obey(resized(answers[index], (truth.shape[0], truth.shape[1])), own)
+            previous[index] = resized(kept, (size, size))
+            click = correcting_click(kept[0].numpy() > THRESHOLD, truth, rng, config.clicks)
             if click is not None:
-                made.append(click)
+                own.append(click)
+    clicks = _in_view(made, truths, size)
 
     targets = targets.to(device)
-    size = images.shape[2]
-    boxes = [training_focus(mask, made[-1], rng) for mask, made, rng in zip(masks, clicks, generators, strict=True)]
+    boxes = [training_focus(mask, own[-1], rng) for mask, own, rng in zip(masks, clicks, generators, strict=True)]
     fractions = torch.tensor(
         [[box.top / size, box.left / size, box.bottom / size, box.right / size] for box in boxes], device=device
     )
     # The refine layer learns at the scale at which it will work.
     side = round(size * model.config.refine_size / model.config.input_size)
     disks = torch.stack(
-        [_focus_disks(made, box, side, model.config.disk_radius) for made, box in zip(clicks, boxes, strict=True)]
+        [_focus_disks(own, box, side, model.config.disk_radius) for own, box in zip(clicks, boxes, strict=True)]
     )
     return Exercise(
         images,
@@ -145,6 +152,14 @@ def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The mixed precision of a training, to be used as a context."""
     return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
+
+
+def _in_view(made: list[list[Click]], truths: list[np.ndarray], size: int) -> list[list[Click]]:
+    """Clicks on the pixels of the images as clicks on the pixels of the views."""
+    return [
+        [in_view(click, (truth.shape[0], truth.shape[1]), size) for click in own]
+        for own, truth in zip(made, truths, strict=True)
+    ]
 
 
 def _answer(

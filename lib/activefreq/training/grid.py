@@ -1,0 +1,46 @@
+"""The image's own pixels in a view that shows them enlarged.
+
+A session keeps its mask, and takes its clicks, on the pixels of the image, but the network may see a small crop of them
+enlarged several times. There, a click on a pixel that is wrong by a hair looks like one in the middle of a wide error,
+and the previous answer looks blurred. A network that was trained without that corrects too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from activefreq.clicks import Click
+from activefreq.session.state import THRESHOLD
+
+
+def resized(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """(1, h, w) to (1, *shape), as a session resizes between a crop and the network's input."""
+    if tuple(maps.shape[1:]) == tuple(shape):
+        return maps
+    shrinks = maps.shape[1] > shape[0] or maps.shape[2] > shape[1]
+    return functional.interpolate(maps[None], shape, mode="bilinear", align_corners=False, antialias=shrinks)[0]
+
+
+def mask_on_grid(target: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """The mask (S, S) bool on the image's pixels: (*grid,) bool; as it is if nothing would be left of it."""
+    coarse = resized(torch.from_numpy(target.astype(np.float32))[None], grid)[0].numpy() > THRESHOLD
+    return coarse if coarse.any() else target
+
+
+def obey(probability: torch.Tensor, clicks: Iterable[Click]) -> torch.Tensor:
+    """A copy of (1, h, w) in which every clicked pixel has the label that was said, as a session sees to."""
+    said = probability.clone()
+    for click in clicks:
+        if bool(said[0, click.y, click.x] > THRESHOLD) != click.positive:
+            said[0, click.y, click.x] = float(click.positive)
+    return said
+
+
+def in_view(click: Click, grid: tuple[int, int], size: int) -> Click:
+    """A click on the grid as a click on the (size, size) pixels of the view: the centre of its pixel."""
+    y, x = (min(int((at + 0.5) * size / side), size - 1) for at, side in zip((click.y, click.x), grid, strict=True))
+    return Click(y, x, click.positive)
