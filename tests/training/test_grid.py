@@ -70,4 +70,4 @@ def test_previous_answers_of_a_small_image_are_as_coarse_as_its_pixels(monkeypat
     # Stripes finer than the image's pixels leave their mean, but where a click says otherwise.
     gray = (exercise.prompt[:, 0] - 0.4).abs() < 0.05
     assert gray.float().mean() > 0.9
-    assert (exercise.prompt[:, 0].amax((1, 2)) > 0.9).all()
+    assert (exercise.prompt[:, 0].amax((1, 2)) > 0.8).all()
