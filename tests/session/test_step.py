@@ -156,6 +156,18 @@ def test_after_ten_clicks_a_click_acts_inside_its_focus_box_only() -> None:
     np.testing.assert_array_equal(after.probability[outside], state.probability[outside])
 
 
+@pytest.mark.parametrize("positive", [True, False])
+def test_from_the_third_click_on_a_click_changes_labels_its_own_way_only(positive: bool) -> None:
+    before, after = block(SIDE, 4, 4, 20, 20), block(SIDE, 8, 8, 28, 28)
+    y, x = (24, 24) if positive else (5, 5)
+    model = CannedModel([before, before, after])
+    state = answer(model, start(), Click(12, 12), Click(13, 13), Click(y, x, positive))
+    np.testing.assert_array_equal(state.mask, before | after if positive else before & after)
+    # The second click may still do both.
+    state = answer(CannedModel([before, after]), start(), Click(12, 12), Click(y, x, positive))
+    np.testing.assert_array_equal(state.mask, after)
+
+
 def test_a_click_outside_its_image_is_named_before_anything_is_computed() -> None:
     model = CannedModel([EMPTY])
     with pytest.raises(InputError, match=r"\(y=32, x=0\) is outside the image of 32 x 32"):

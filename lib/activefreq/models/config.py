@@ -38,6 +38,8 @@ class SessionConfig:
         focus_share: Half the side of the least focus window, as a share of the object's longer side.
         refine: False leaves the refine pass out.
         local_after: From this many clicks on, pixels outside the focus box keep their probability.
+        one_way_after: From this many clicks on, a click changes labels only its own way: a positive one takes nothing
+            away from the mask, a negative one adds nothing. The first clicks may: one alone says little of an object.
     """
 
     target_expansion: float = 1.4
@@ -46,3 +48,4 @@ class SessionConfig:
     focus_share: float = 0.2
     refine: bool = True
     local_after: int = 10
+    one_way_after: int = 2

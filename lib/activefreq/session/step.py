@@ -92,7 +92,11 @@ def _merge(
     if len(state.clicks) >= config.local_after:
         kept = state.probability.copy()
         kept[redrawn.slices] = probability[redrawn.slices]
-        return kept
+        probability = kept
+    if len(state.clicks) >= config.one_way_after:
+        after = probability > THRESHOLD
+        against = (after != state.mask) & (after != click.positive)
+        probability = np.where(against, state.probability, probability)
     return probability
 
 
