@@ -59,13 +59,17 @@ def test_only_damaged_states_are_an_error(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_the_states_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 100)
 
-    def half(content: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def half(path: Path, content: memoryview) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        assert list(tmp_path.rglob("state-00000200.pt")) == [path]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(KeyboardInterrupt):
-        save(tmp_path, 200)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", half)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, 200)
+    assert not list(tmp_path.rglob("state-00000200.pt"))
     assert list(state_files(tmp_path)) == [100]
 
 
