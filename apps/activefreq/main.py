@@ -29,6 +29,7 @@ from lib.active_store import ActiveStores
 from lib.dicom_studies import open_dicomweb
 from lib.infers import make_infers
 from lib.ohif import add_ohif_routes
+from lib.request_checks import Door
 from lib.routes import serve_routes
 from lib.scoring import make_scoring_methods
 from lib.scoring.demand import ScoringDemand
@@ -93,8 +94,9 @@ class ActiveFreqApp(MONAILabelApp):
         if mode:
             from monailabel.app import app as server  # imports the whole server: only where it runs
 
-            serve_routes(server, upload_bytes=self._settings.upload_bytes, dicomweb=self._on_dicomweb)
-            add_ohif_routes(server, label=self._settings.label, upload_bytes=self._settings.upload_bytes)
+            door = Door(upload_bytes=self._settings.upload_bytes, origins=self._settings.origins)
+            serve_routes(server, door=door, dicomweb=self._on_dicomweb)
+            add_ohif_routes(server, label=self._settings.label, door=door)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Runs one inference task.

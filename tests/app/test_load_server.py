@@ -18,7 +18,7 @@ from activefreq.evaluation.robot import RemoteBackend
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "load_test.py"
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from lib.request_checks import (
     JSON_BYTES,
     RESERVED,
+    Door,
     check_arguments,
     check_json,
-    check_length,
     check_session,
     parse_object,
 )
@@ -123,14 +123,26 @@ def request(**headers: str) -> Request:
 
 def test_a_body_is_refused_by_its_length() -> None:
     form = "multipart/form-data; boundary=x"
-    check_length(request(content_length="1000", content_type=form), upload_bytes=1000)
-    check_length(request(content_length=str(JSON_BYTES), content_type="application/json"), upload_bytes=1)
-    check_length(request(content_length="900"), upload_bytes=1, other_bytes=900)
-    check_length(request(), upload_bytes=0)
+    Door(1000).check(request(content_length="1000", content_type=form))
+    Door(1).check(request(content_length=str(JSON_BYTES), content_type="application/json"))
+    Door(1, other_bytes=900).check(request(content_length="900"))
+    Door(0).check(request())
     for status, headers in (
         (413, {"content_length": "1001", "content_type": form}),
         (413, {"content_length": str(JSON_BYTES + 1), "content_type": "application/json"}),
         (413, {"content_length": str(JSON_BYTES + 1)}),
         (411, {"transfer_encoding": "chunked", "content_type": form}),
     ):
-        assert refusal(lambda headers=headers: check_length(request(**headers), upload_bytes=1000))[0] == status
+        assert refusal(lambda headers=headers: Door(1000).check(request(**headers)))[0] == status
+
+
+def test_pages_from_elsewhere_are_refused() -> None:
+    """A browser says where a page is from; Slicer and scripts say nothing."""
+    here = {"host": "127.0.0.1:8000"}
+    Door(1).check(request(**here))
+    Door(1).check(request(**here, origin="http://127.0.0.1:8000"))
+    Door(1, origins=frozenset({"https://viewer.example"})).check(request(**here, origin="https://viewer.example"))
+    Door(1, origins=frozenset({"*"})).check(request(**here, origin="https://viewer.example"))
+    for origin in ("http://evil.example", "http://127.0.0.1", "http://127.0.0.1:8001", "null", "", "http://[", "x"):
+        assert refusal(lambda origin=origin: Door(1).check(request(**here, origin=origin)))[0] == 403
+    assert refusal(lambda: Door(1).check(request(origin="")))[0] == 403

@@ -16,7 +16,7 @@ from server import Server
 
 from lib.active_store import FOLDER
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
 
 
 def test_info_is_answered_while_a_click_is_computed(client: MONAILabelClient, server: Server) -> None:
@@ -59,6 +59,7 @@ def turns_held(server: Server) -> Iterator[None]:
         yield
 
 
+@pytest.mark.xdist_group("worn_server")
 @pytest.mark.parametrize(("held", "action"), [(labels_held, put_label), (turns_held, ask_for_sample)])
 def test_info_is_answered_while_a_label_is_saved_and_a_sample_chosen(
     worn_server: Server,

@@ -16,7 +16,7 @@ from server import Server
 
 from activefreq.models.checkpoint import checkpoint_hash
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("worn_server")]
 
 CLICK = {"params": json.dumps({"foreground": [[1, 1, 0]]})}
 
@@ -147,6 +147,21 @@ def test_a_note_cannot_spoil_what_is_told_to_others(worn_server: Server, note: s
     for path in ("/datastore/?output=all", "/datastore/image/info?image=volume"):
         assert ask(worn_server, "GET", path).ok
     assert ask(worn_server, "POST", "/activelearning/first", json={}).ok
+
+
+@pytest.mark.parametrize("path", ["/info/", "/datastore/image?image=picture", "/ohif/", "/ohif/app-config.js"])
+def test_a_page_from_elsewhere_reads_nothing(worn_server: Server, path: str) -> None:
+    assert (
+        requests.get(worn_server.url + path, headers={"Origin": "http://evil.example"}, timeout=60).status_code == 403
+    )
+    assert requests.get(worn_server.url + path, headers={"Origin": worn_server.url}, timeout=60).ok
+
+
+def test_a_folder_is_no_file(worn_server: Server) -> None:
+    uploads = [("files", (name, b"x")) for name in ("one.dcm", "two.dcm")]
+    session = ask(worn_server, "PUT", "/session/", files=uploads).json()["session_id"]
+    assert ask(worn_server, "GET", f"/session/{session}?image=true").status_code == 404
+    assert ask(worn_server, "GET", "/ohif/assets").status_code == 404
 
 
 def by_headers(server: Server, path: str, *headers: str) -> bytes:

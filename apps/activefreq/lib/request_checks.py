@@ -11,8 +11,10 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from monailabel.config import settings
@@ -112,22 +114,40 @@ def check_upload(file: UploadFile) -> None:
         raise HTTPException(422, f"the file name {(file.filename or '')[:80]!r} cannot be used")
 
 
-def check_length(request: Request, *, upload_bytes: int, other_bytes: int = JSON_BYTES) -> None:
-    """Refuses a body by its headers, before it takes memory or disk.
+@dataclass(frozen=True)
+class Door:
+    """Which requests are let in, by their headers: before they take memory or disk.
 
-    Args:
+    Attributes:
         upload_bytes: The most that a form with files may have.
         other_bytes: The most that any other body may have.
-
-    Raises:
-        HTTPException: 411 if the length is not told, 413 if it is too large.
+        origins: Of web pages that may use the server beside its own, such as "https://viewer.example"; "*" for all.
     """
-    if "transfer-encoding" in request.headers:
-        raise HTTPException(411, "the request must tell its length (Content-Length)")
-    is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
-    limit = upload_bytes if is_form else other_bytes
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise HTTPException(413, f"the request is larger than the {limit} bytes that this server takes")
+
+    upload_bytes: int
+    other_bytes: int = JSON_BYTES
+    origins: frozenset[str] = frozenset()
+
+    def check(self, request: Request) -> None:
+        """Raises `HTTPException`: 403 for a page from elsewhere, 411 without a length, 413 for one too large."""
+        self._check_origin(request.headers.get("origin"), request.headers.get("host", ""))
+        if "transfer-encoding" in request.headers:
+            raise HTTPException(411, "the request must tell its length (Content-Length)")
+        is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+        limit = self.upload_bytes if is_form else self.other_bytes
+        if int(request.headers.get("content-length") or 0) > limit:
+            raise HTTPException(413, f"the request is larger than the {limit} bytes that this server takes")
+
+    def _check_origin(self, origin: str | None, host: str) -> None:
+        """Else any page that somebody here visits could read the images: MONAI Label allows it to all (CORS)."""
+        if origin is None or not self.origins.isdisjoint({"*", origin}):
+            return
+        try:
+            own = urlsplit(origin).netloc == host != ""
+        except ValueError:
+            own = False
+        if not own:
+            raise HTTPException(403, f"pages of {origin[:80]!r} may not use this server (--conf origins names who may)")
 
 
 def _leaves(name: str, value: Any, depth: int) -> Iterator[Any]:

@@ -14,6 +14,8 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,11 +28,11 @@ from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
-from lib.request_checks import JSON_BYTES, check_arguments, check_length, check_params, check_session, parse_object
+from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
 
 PATH = "/infer/{model}"
 TASKS = (train, scoring, activelearning)
@@ -41,16 +43,16 @@ OWN_ROUTES = ("/", "/favicon.ico", "/openapi.json", "/docs", "/docs/oauth2-redir
 Endpoint = Callable[..., Awaitable[Any]]
 
 
-def serve_routes(server: FastAPI, *, upload_bytes: int, dicomweb: bool) -> None:
+def serve_routes(server: FastAPI, *, door: Door, dicomweb: bool) -> None:
     """Replaces all routes of MONAI Label's server.
 
     Args:
         server: MONAI Label's.
-        upload_bytes: The most that a request with files may have.
+        door: Which requests are let in.
         dicomweb: Whether the studies are on a DICOMweb server, to which the viewer's requests are passed on.
     """
     prefix = settings.MONAI_LABEL_API_STR
-    limited = guarded_route(upload_bytes)
+    limited = guarded_route(door)
     own: list[APIRoute] = [
         limited(
             prefix + PATH,
@@ -71,14 +73,14 @@ def serve_routes(server: FastAPI, *, upload_bytes: int, dicomweb: bool) -> None:
             endpoint = in_thread(route.endpoint, of_task=module in TASKS)
             own.append(_like(route, endpoint, limited, prefix))
     if dicomweb:
-        passing = guarded_route(upload_bytes, other_bytes=upload_bytes)
+        passing = guarded_route(replace(door, other_bytes=door.upload_bytes))
         own += [_like(route, passed_on(route.endpoint), passing, prefix) for route in _routes(proxy.router)]
     kept = [route for route in server.router.routes if isinstance(route, (Route, Mount)) and route.path in OWN_ROUTES]
     server.router.routes[:] = [*kept, *own]
 
 
-def guarded_route(upload_bytes: int, *, other_bytes: int = JSON_BYTES) -> type[APIRoute]:
-    """A kind of route that refuses bodies that are too long, and says what went wrong."""
+def guarded_route(door: Door) -> type[APIRoute]:
+    """A kind of route that has a door, and says what went wrong."""
 
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
@@ -86,7 +88,7 @@ def guarded_route(upload_bytes: int, *, other_bytes: int = JSON_BYTES) -> type[A
 
             async def guarded(request: Request) -> Response:
                 with http_errors():
-                    check_length(request, upload_bytes=upload_bytes, other_bytes=other_bytes)
+                    door.check(request)
                     return await handle(request)
 
             return guarded
@@ -100,7 +102,10 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
     def run(**arguments: Any) -> Any:
         check_arguments(arguments, of_task=of_task)
         _check_task(endpoint, arguments)
-        return asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
+            raise HTTPException(404, "there is no such file")
+        return answer
 
     return _dressed(run, endpoint)
 

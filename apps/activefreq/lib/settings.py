@@ -22,6 +22,8 @@ class AppSettings:
         cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
         scoring_share: `--conf scoring_share`: how much of one processor core scoring may use, from above 0 to 1.
         upload_bytes: `--conf upload_mb` (megabytes): the most that one request may upload.
+        origins: `--conf origins`: web pages from elsewhere that may use the server, separated by commas, such as
+            "https://viewer.example"; "*" for all.
     """
 
     checkpoint: str = "default"
@@ -31,6 +33,7 @@ class AppSettings:
     cache_bytes: int = 1 << 30
     scoring_share: float = 0.5
     upload_bytes: int = 2 << 30
+    origins: frozenset[str] = frozenset()
 
     @staticmethod
     def parse(conf: Mapping[str, str]) -> AppSettings:
@@ -50,6 +53,7 @@ class AppSettings:
             cache_bytes=_megabytes(conf, "cache_mb", defaults.cache_bytes, least=0),
             scoring_share=share,
             upload_bytes=_megabytes(conf, "upload_mb", defaults.upload_bytes, least=1),
+            origins=frozenset(origin.strip().rstrip("/") for origin in conf.get("origins", "").split(",")) - {""},
         )
 
 
