@@ -54,6 +54,10 @@ def test_the_script_reports_what_it_measured(
     studies.mkdir()
     for name in ("good_colour.png", "good_volume.nrrd"):
         shutil.copy(server.studies / name, studies)
+    # What a server that is running leaves beside the images.
+    (studies / ".lock").touch()
+    (studies / "datastore_v2.json").write_text("{}")
+    (studies / ".activefreq").mkdir()
     arguments = ["--server", server.url, "--studies", str(studies), "--weights", str(tiny_checkpoint)]
     arguments += ["--clients", "1", "3", "--seconds", "1.5", "--output", str(tmp_path / "out")]
     assert load_script().main(arguments) == 0
