@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 from server import Server
 from tiny import make_tiny_model
@@ -88,3 +89,22 @@ def test_the_script_finds_a_server_with_another_model_wrong(
     arguments += ["--studies", str(tmp_path / "studies"), "--clients", "1", "--seconds", "1"]
     assert load_script().main(arguments) == 1
     assert json.loads((tmp_path / "out" / "load.json").read_text())["scenarios"][0]["wrong"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("worn_server")
+def test_two_thousand_clicks_leave_no_memory_behind(worn_server: Server) -> None:
+    """Its caches hold 1 MB each, which the first clicks fill."""
+    studies = Path(worn_server.studies)
+    images = {f"volume#k={k}": slice_ for k, slice_ in enumerate(read_volume(studies / "volume.nrrd").array)}
+    images["picture"] = read_volume(studies / "picture.png").array[0]
+    backend = RemoteBackend(url=worn_server.url)
+    process = psutil.Process(worn_server.process.pid)
+    megabytes = []
+    for number in range(5):
+        scenario = LoadScenario(clients=2, shared=bool(number % 2), seconds=3600, most=400, walk=5, seed=number)
+        assert run_scenario(backend, images, scenario).failures == ()
+        megabytes.append(process.memory_info().rss / 1e6)
+    print(megabytes)
+    # A mask of the smallest kind, kept for each click, would be 3 MB; an answer's file 10 MB, a state 30 MB.
+    assert megabytes[-1] - megabytes[1] < 10
