@@ -12,15 +12,12 @@ work on the machine touches both alike.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +27,10 @@ from PIL import Image
 
 from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.errors import ActiveFreqError, InputError
+from activefreq.evaluation.server_process import server_process
 from activefreq.files.atomic import atomic_write
 
-APP = Path(__file__).resolve().parents[1] / "apps" / "activefreq"
 STRATEGIES = ("acselect", "random", "entropy", "foreground_random")
-START_SECONDS = 600
 SCORING_SECONDS = 600
 
 
@@ -83,12 +79,12 @@ def next_samples(images: int, samples: int) -> dict[str, dict[str, float]]:
         Image.fromarray(dermoscopy_like((96, 128)).image).save(first)
         for number in range(1, images):
             os.link(first, studies / f"image_{number:05d}.png")
-        with server(studies, Path(folder)) as url, requests.Session() as session:
+        with server_process(studies, Path(folder), conf={}, scoring=True) as server, requests.Session() as session:
             for strategy in STRATEGIES:
                 times = []
                 for number in range(samples + 1):
                     began = time.perf_counter()
-                    answer = session.post(f"{url}/activelearning/{strategy}", json={"client_id": str(number)})
+                    answer = session.post(f"{server.url}/activelearning/{strategy}", json={"client_id": str(number)})
                     times.append(1000 * (time.perf_counter() - began))
                     answer.raise_for_status()
                 # The first one finds nothing in memory yet.
@@ -111,7 +107,8 @@ def clicks_during_scoring(images: int, rounds: int) -> dict[str, Any]:
         studies.mkdir()
         for number in range(images):
             Image.fromarray(dermoscopy_like(seed=number).image).save(studies / f"image_{number:03d}.png")
-        with server(studies, Path(folder)) as url, requests.Session() as session:
+        with server_process(studies, Path(folder), conf={}, scoring=True) as server, requests.Session() as session:
+            url = server.url
             wait_for_scoring(session, url)
             clicks = Clicks(session, url)
             clicks.time()
@@ -167,40 +164,6 @@ def wait_for_scoring(session: requests.Session, url: str) -> None:
         if time.monotonic() > end:
             raise ActiveFreqError(f"scoring did not end within {SCORING_SECONDS} s")
         time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def server(studies: Path, folder: Path) -> Iterator[str]:
-    """A server on a free port of this machine; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", str(studies)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MONAI_LABEL_SESSION_PATH": str(folder / "sessions")}
-    log = folder / "server.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        end = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{url}/info/", timeout=60).ok:
-                    break
-            if process.poll() is not None or time.monotonic() > end:
-                raise ActiveFreqError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.5)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 if __name__ == "__main__":

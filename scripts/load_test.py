@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from activefreq.data.pairs import image_name
+from activefreq.data.pairs import files_by_stem
 from activefreq.data.sample_studies import write_sample_studies
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.load import LoadResult, LoadScenario, run_scenario, wrong_answers
@@ -123,10 +123,11 @@ def served(options: argparse.Namespace) -> Iterator[tuple[RemoteBackend, Path, i
 def middle_slices(studies: Path) -> dict[str, np.ndarray]:
     """The image, or the middle slice, of every file in a folder of studies."""
     images = {}
-    for path in sorted(path for path in studies.iterdir() if path.is_file() and path.suffix != ".json"):
-        array = read_volume(path).array
-        k = len(array) // 2
-        images[image_name(path) if len(array) == 1 else f"{image_name(path)}#k={k:03d}"] = array[k]
+    for name, (path, *_) in files_by_stem(studies).items():
+        if path.is_file():
+            array = read_volume(path).array
+            k = len(array) // 2
+            images[name if len(array) == 1 else f"{name}#k={k:03d}"] = array[k]
     return images
 
 

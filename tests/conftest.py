@@ -23,6 +23,16 @@ settings.register_profile(
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes, each takes whole files, so that what is made for a file is made once.
+
+    Files that share more, such as a server, say so by a group of their own.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 class Folders(NamedTuple):
     """A data set: the folder of its images and the folder of its labels."""
 

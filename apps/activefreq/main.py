@@ -29,7 +29,8 @@ from lib.active_store import ActiveStores
 from lib.dicom_studies import open_dicomweb
 from lib.infers import make_infers
 from lib.ohif import add_ohif_routes
-from lib.routes import replace_infer_route
+from lib.request_checks import Door
+from lib.routes import serve_routes
 from lib.scoring import make_scoring_methods
 from lib.scoring.demand import ScoringDemand
 from lib.served_model import ServedModel
@@ -64,13 +65,17 @@ class ActiveFreqApp(MONAILabelApp):
         )
 
     def init_datastore(self) -> Datastore:
-        if self.studies.startswith(("http://", "https://")):
+        if self._on_dicomweb:
             return open_dicomweb(self.studies.rstrip("/"))
         return StudiesFolder(
             self.studies,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    @property
+    def _on_dicomweb(self) -> bool:
+        return self.studies.startswith(("http://", "https://"))
 
     def init_infers(self) -> dict[str, InferTask]:
         return make_infers(self._settings, self._model)
@@ -89,8 +94,9 @@ class ActiveFreqApp(MONAILabelApp):
         if mode:
             from monailabel.app import app as server  # imports the whole server: only where it runs
 
-            replace_infer_route(server)
-            add_ohif_routes(server, label=self._settings.label)
+            door = Door(upload_bytes=self._settings.upload_bytes, origins=self._settings.origins)
+            serve_routes(server, door=door, dicomweb=self._on_dicomweb)
+            add_ohif_routes(server, label=self._settings.label, door=door)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Runs one inference task.
@@ -99,9 +105,7 @@ class ActiveFreqApp(MONAILabelApp):
             request: `model`, `image` (an id of the studies, or the path of an uploaded image), what the task reads, and
                 optionally `save_label` with `label_tag`.
         """
-        task = self._infers.get(request["model"])
-        if task is None:
-            raise HTTPException(404, f"there is no model {request['model']!r}, only {', '.join(self._infers)}")
+        task: InferTask = _known("model", self._infers, request["model"])
         store = datastore or self.datastore()
         uploaded = Path(request["image"]).is_absolute()
         path = request["image"] if uploaded else store.get_image_uri(request["image"])
@@ -112,17 +116,27 @@ class ActiveFreqApp(MONAILabelApp):
             label = store.save_label(request["image"], file, tag, {"model": request["model"], "params": facts})
         return {"label": label, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": facts}
 
-    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        raise HTTPException(404, "this app has no model for whole-slide images")
-
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        strategy = request.get("strategy")
-        if strategy and strategy not in self._strategies:
-            raise HTTPException(404, f"there is no strategy {strategy!r}, only {', '.join(self._strategies)}")
+        if request.get("strategy"):
+            _known("strategy", self._strategies, request["strategy"])
         return super().next_sample(request)
+
+    def check_trainer(self, name: str) -> None:
+        """Raises `HTTPException` (404) unless there is such a model to train."""
+        _known("model to train", self._trainers, name)
+
+    def check_scoring_method(self, name: str) -> None:
+        """Raises `HTTPException` (404) unless there is such a scoring method."""
+        _known("scoring method", self._scoring_methods, name)
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """MONAI Label asks at every start, next sample and training; mostly there is nothing to do."""
         if method is None and self._server_mode and not self._demand.is_new(self.datastore()):
             return {}
         return super().async_scoring(method, params)
+
+
+def _known(kind: str, tasks: dict[str, Any], name: str) -> Any:
+    if name not in tasks:
+        raise HTTPException(404, f"there is no {kind} {name!r}, only {', '.join(tasks)}")
+    return tasks[name]

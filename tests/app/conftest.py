@@ -82,6 +82,23 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
+@pytest.fixture(scope="session")
+def worn_server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for tests that do to it whatever they like: few images, caches and uploads of 1 MB, nothing scored."""
+    folder = tmp_path_factory.mktemp("worn_server")
+    studies = folder / "studies"
+    studies.mkdir()
+    Image.fromarray(dermoscopy_like((72, 96), seed=3).image).save(studies / "picture.png")
+    sitk.WriteImage(mr_like((24, 20, 5), seed=2).image, str(studies / "volume.nrrd"))
+    (studies / "broken.png").write_text("not an image")
+    conf = {"checkpoint": str(tiny_checkpoint), "device": "cpu", "upload_mb": "1", "cache_mb": "1"}
+    conf["finetuned"] = str(folder / "finetuned")
+    with running_server(
+        studies, folder, conf=conf, environment={"MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 def client(server: Server, tmp_path: Path) -> MONAILabelClient:
     """The REST client that ships with MONAI Label, and that the 3D Slicer plugin uses."""

@@ -17,7 +17,7 @@ from server import Server
 from activefreq import Click, InteractiveSegmenter
 from activefreq.files.volumes import Geometry, Volume, read_volume, write_mask
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
 
 Point = list[int]
 

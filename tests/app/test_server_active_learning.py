@@ -19,7 +19,7 @@ from activefreq.files.volumes import read_volume
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
 
 SECONDS = 420
 

@@ -16,6 +16,15 @@ def test_reads_strings() -> None:
 
 
 @pytest.mark.parametrize("value", ["many", "1.5", "-1", ""])
-def test_a_bad_size_is_named(value: str) -> None:
-    with pytest.raises(InputError, match="cache_mb"):
-        AppSettings.parse({"cache_mb": value})
+@pytest.mark.parametrize("name", ["cache_mb", "upload_mb"])
+def test_a_bad_size_is_named(name: str, value: str) -> None:
+    with pytest.raises(InputError, match=name):
+        AppSettings.parse({name: value})
+
+
+def test_origins_are_told_apart_by_commas() -> None:
+    assert AppSettings.parse({"origins": "https://a.example/, http://b:81"}).origins == {
+        "https://a.example",
+        "http://b:81",
+    }
+    assert AppSettings.parse({"origins": ""}).origins == frozenset()

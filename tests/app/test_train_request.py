@@ -103,6 +103,10 @@ def test_no_patience_means_no_early_stop(patience: object) -> None:
         ({"val_split": 1}, "validation_share must be at least 0 and below 1"),
         ({"train_batch_size": 0}, "batch_size must be at least 1"),
         ({"multi_gpu": "perhaps"}, "multi_gpu must be true or false, not 'perhaps'"),
+        ({"max_epochs": 10**400}, "max_epochs must be a number"),
+        ({"device": {"cpu": 1}}, "device must be text, not {'cpu': 1}"),
+        ({"device": "banana"}, "device must be one of .*, not 'banana'"),
+        ({"device": "meta"}, "device must be one of .*, not 'meta'"),
         ({"tracking": "tensorboard"}, "tracking must be 'None' or 'mlflow', not 'tensorboard'"),
     ],
 )

@@ -6,14 +6,20 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
+import psutil
+import requests
 from fastapi import HTTPException
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 
 from activefreq.errors import CheckpointError, InputError
 
 
 @contextlib.contextmanager
 def http_errors() -> Iterator[None]:
-    """Within the block, bad input answers 422, a broken checkpoint 503, and a full disk or memory 507."""
+    """Within the block, bad input answers 422, and what is not there (any more) 404.
+
+    A broken checkpoint answers 503, a full disk or memory 507, a DICOMweb server that does not answer 502.
+    """
     try:
         yield
     except InputError as error:
@@ -22,6 +28,18 @@ def http_errors() -> Iterator[None]:
         raise HTTPException(503, f"the model cannot be used: {error}") from error
     except MemoryError as error:
         raise HTTPException(507, "the server has too little memory for this image") from error
+    except (ImageNotFoundException, LabelNotFoundException) as error:
+        raise HTTPException(404, error.msg) from error
+    except MONAILabelException as error:
+        raise HTTPException(422, error.msg) from error
+    except NotImplementedError as error:
+        raise HTTPException(405, "these studies cannot do that") from error
+    except psutil.NoSuchProcess as error:
+        raise HTTPException(404, "the task has ended by itself") from error
+    except requests.RequestException as error:
+        raise HTTPException(502, f"another server does not answer as it should: {error}") from error
+    except FileNotFoundError as error:
+        raise HTTPException(404, "a file that this needs is not there (any more)") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HTTPException(507, "the server's disk is full; nothing was changed") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,23 @@ from monailabel.interfaces.utils.app import app_instance
 
 from activefreq.files.volumes import Geometry, read_geometry, write_mask
 from lib.answers import http_errors
+from lib.request_checks import Door
+from lib.routes import guarded_route
 
 LABEL_PATH = "/activefreq/label"
 CONFIGURATION_PATH = "/ohif/app-config.js"
 
 
-def add_ohif_routes(server: FastAPI, *, label: str) -> None:
+def add_ohif_routes(server: FastAPI, *, label: str, door: Door) -> None:
     """Adds this module's routes before MONAI Label's own.
 
     Args:
         server: MONAI Label's.
         label: Name of the structure whose mask is submitted.
+        door: Which requests are let in.
     """
-    router = APIRouter(prefix=settings.MONAI_LABEL_API_STR)
+    kind = guarded_route(replace(door, other_bytes=door.upload_bytes))
+    router = APIRouter(prefix=settings.MONAI_LABEL_API_STR, route_class=kind)
     router.add_api_route(CONFIGURATION_PATH, lambda: _configuration(label), include_in_schema=False)
 
     async def submit(

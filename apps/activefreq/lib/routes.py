@@ -1,38 +1,125 @@
-"""The HTTP route of inference, in place of MONAI Label's own.
+"""The HTTP routes, in place of MONAI Label's own.
 
-MONAI Label's route blocks the whole server while it computes, lets `params` override the image and the model of the
-address, reads any file that `image` names, and answers malformed requests with a bare 500.
+MONAI Label's endpoints do their work in the server's only loop, so that nobody else is answered meanwhile, and answer
+most of what they do not like with a bare 500. Here the same endpoints run in threads, behind the checks of
+`request_checks`, and what goes wrong is said. Inference has an endpoint of its own.
+
+Not served are those for which this app has nothing (whole-slide images, inference in batches), and those that let
+anybody replace or remove the weights, or restart the app.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from fastapi import BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import infer
+from monailabel.endpoints import activelearning, datastore, infer, info, login, logs, model, ohif, proxy, scoring, train
+from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+
+from lib.answers import http_errors
+from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
 
 PATH = "/infer/{model}"
-RESERVED = ("model", "image", "session", "description")
-"""Entries of a request that only its address, or the server itself, may set."""
+TASKS = (train, scoring, activelearning)
+"""Modules of endpoints whose `params` are those of a task."""
+OWN_ROUTES = ("/", "/favicon.ico", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/static")
+"""Of the server itself, that stay as they are."""
+
+Endpoint = Callable[..., Awaitable[Any]]
 
 
-def replace_infer_route(server: FastAPI) -> None:
-    """Puts this module's route before MONAI Label's."""
-    route = APIRoute(
-        settings.MONAI_LABEL_API_STR + PATH,
-        run_inference,
-        methods=["POST"],
-        summary="Run inference with one of the models",
-        tags=["Infer"],
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-        response_model=None,
-    )
-    server.router.routes.insert(0, route)
+def serve_routes(server: FastAPI, *, door: Door, dicomweb: bool) -> None:
+    """Replaces all routes of MONAI Label's server.
+
+    Args:
+        server: MONAI Label's.
+        door: Which requests are let in.
+        dicomweb: Whether the studies are on a DICOMweb server, to which the viewer's requests are passed on.
+    """
+    prefix = settings.MONAI_LABEL_API_STR
+    limited = guarded_route(door)
+    own: list[APIRoute] = [
+        limited(
+            prefix + PATH,
+            run_inference,
+            methods=["POST"],
+            summary="Run inference with one of the models",
+            tags=["Infer"],
+            dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+            response_model=None,
+        )
+    ]
+    modules = [info, model, train, activelearning, scoring, datastore, logs, sessions, ohif]
+    modules += [login] if settings.MONAI_LABEL_AUTH_ENABLE else []
+    for module in modules:
+        for route in _routes(module.router):
+            if module is model and route.methods != {"GET"}:
+                continue
+            endpoint = in_thread(route.endpoint, of_task=module in TASKS)
+            own.append(_like(route, endpoint, limited, prefix))
+    if dicomweb:
+        passing = guarded_route(replace(door, other_bytes=door.upload_bytes))
+        own += [_like(route, passed_on(route.endpoint), passing, prefix) for route in _routes(proxy.router)]
+    kept = [route for route in server.router.routes if isinstance(route, (Route, Mount)) and route.path in OWN_ROUTES]
+    server.router.routes[:] = [*kept, *own]
+
+
+def guarded_route(door: Door) -> type[APIRoute]:
+    """A kind of route that has a door, and says what went wrong."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                with http_errors():
+                    door.check(request)
+                    return await handle(request)
+
+            return guarded
+
+    return GuardedRoute
+
+
+def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
+    """An endpoint that is checked, and then runs in a thread, so that the server answers others meanwhile."""
+
+    def run(**arguments: Any) -> Any:
+        check_arguments(arguments, of_task=of_task)
+        _check_task(endpoint, arguments)
+        answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
+            raise HTTPException(404, "there is no such file")
+        return answer
+
+    return _dressed(run, endpoint)
+
+
+def passed_on(endpoint: Endpoint) -> Callable[..., Any]:
+    """An endpoint of the way to the DICOMweb server, in a thread, that cannot be led to other parts of that server."""
+
+    async def run(request: Request, path: str, **arguments: Any) -> Any:
+        if ".." in unquote(unquote(path)):
+            raise HTTPException(404, f"there is no {path[:80]!r}")
+        await request.body()  # where it arrives; from here on the request holds it
+        return await run_in_threadpool(lambda: asyncio.run(endpoint(request=request, path=path, **arguments)))  # type: ignore[arg-type]
+
+    return _dressed(run, endpoint)
 
 
 # Not `async`: such a function runs in a thread, and the server answers others meanwhile.
@@ -48,8 +135,12 @@ def run_inference(
 ) -> Any:
     """Checks what MONAI Label does not, then lets it do the rest."""
     checked = parse_params(params)
+    check_arguments({"file": file, "label": label}, of_task=True)
+    if label and (label.filename or "").endswith(".bin"):
+        raise HTTPException(422, "a previous mask must be an image file that has the grid of its image")
     app = app_instance()
     if session_id:
+        check_session(session_id)
         sessions = app.sessions()
         if sessions is None or sessions.get_session(session_id) is None:
             raise HTTPException(404, f"there is no session {session_id!r}; it may have expired")
@@ -66,14 +157,41 @@ def parse_params(params: str) -> dict[str, Any]:
     Raises:
         HTTPException: 422 if they are no JSON object, or set what is not theirs to set.
     """
-    try:
-        parsed = json.loads(params or "{}")
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(422, f"params is not JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise HTTPException(422, f"params must be a JSON object, not {params[:80]!r}")
-    for name in RESERVED:
-        if name in parsed:
-            raise HTTPException(422, f"params must not set {name!r}: it is part of the request's address")
+    parsed = parse_object("params", params)
+    check_params(parsed)
     parsed.pop("label", None)
     return parsed
+
+
+def _check_task(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
+    """404 for a task that is not there, before a process is started for it."""
+    if endpoint is train.api_run_model:
+        app_instance().check_trainer(arguments["model"])
+    elif endpoint is scoring.api_run_method:
+        app_instance().check_scoring_method(arguments["method"])
+
+
+def _routes(router: APIRouter) -> list[APIRoute]:
+    return [route for route in router.routes if isinstance(route, APIRoute)]
+
+
+def _like(route: APIRoute, endpoint: Callable[..., Any], kind: type[APIRoute], prefix: str) -> APIRoute:
+    """A route with another endpoint."""
+    return kind(
+        prefix + route.path,
+        endpoint,
+        methods=route.methods,
+        summary=route.summary,
+        tags=route.tags,
+        responses=route.responses,
+        response_model=route.response_model,
+        deprecated=route.deprecated,
+        include_in_schema=route.include_in_schema,
+    )
+
+
+def _dressed(function: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
+    """The function with the endpoint's name and parameters; `functools.wraps` would have FastAPI look through it."""
+    function.__name__, function.__doc__ = endpoint.__name__, endpoint.__doc__  # type: ignore[attr-defined]
+    function.__signature__ = inspect.signature(endpoint)  # type: ignore[attr-defined]
+    return function

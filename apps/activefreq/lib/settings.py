@@ -21,6 +21,9 @@ class AppSettings:
             it began with.
         cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
         scoring_share: `--conf scoring_share`: how much of one processor core scoring may use, from above 0 to 1.
+        upload_bytes: `--conf upload_mb` (megabytes): the most that one request may upload.
+        origins: `--conf origins`: web pages from elsewhere that may use the server, separated by commas, such as
+            "https://viewer.example"; "*" for all.
     """
 
     checkpoint: str = "default"
@@ -29,17 +32,13 @@ class AppSettings:
     finetuned: Path = Path(__file__).resolve().parents[1] / "model" / "finetuned"
     cache_bytes: int = 1 << 30
     scoring_share: float = 0.5
+    upload_bytes: int = 2 << 30
+    origins: frozenset[str] = frozenset()
 
     @staticmethod
     def parse(conf: Mapping[str, str]) -> AppSettings:
         """Reads the strings of the command line. Raises `InputError` for a value that cannot be used."""
         defaults = AppSettings()
-        try:
-            megabytes = int(conf.get("cache_mb", defaults.cache_bytes >> 20))
-        except ValueError:
-            raise InputError(f"--conf cache_mb must be a whole number, not {conf['cache_mb']!r}") from None
-        if megabytes < 0:
-            raise InputError(f"--conf cache_mb must not be negative, but is {megabytes}")
         try:
             share = float(conf.get("scoring_share", defaults.scoring_share))
         except ValueError:
@@ -51,6 +50,19 @@ class AppSettings:
             device=conf.get("device", defaults.device),
             label=conf.get("label", defaults.label),
             finetuned=Path(conf.get("finetuned", defaults.finetuned)).resolve(),
-            cache_bytes=megabytes << 20,
+            cache_bytes=_megabytes(conf, "cache_mb", defaults.cache_bytes, least=0),
             scoring_share=share,
+            upload_bytes=_megabytes(conf, "upload_mb", defaults.upload_bytes, least=1),
+            origins=frozenset(origin.strip().rstrip("/") for origin in conf.get("origins", "").split(",")) - {""},
         )
+
+
+def _megabytes(conf: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    """Bytes of a setting that is given in megabytes."""
+    try:
+        megabytes = int(conf.get(name, default >> 20))
+    except ValueError:
+        raise InputError(f"--conf {name} must be a whole number, not {conf[name]!r}") from None
+    if megabytes < least:
+        raise InputError(f"--conf {name} must be at least {least}, but is {megabytes}")
+    return megabytes << 20

@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _NAME = re.compile(r"\w[\w .,+=@()-]*")
 
 def check_name(kind: str, name: str) -> str:
     """Returns a name that is to become a file's; 422 if it could lead out of its folder."""
-    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
         raise HTTPException(422, f"the {kind} {name!r} cannot be used as a file name")
     return name
 
@@ -48,7 +49,8 @@ class StudiesFolder(LocalDatastore):
 
     Against MONAI Label's own: every file is replaced whole or not at all, so that neither a full disk nor a kill costs
     what was saved before; changes are made to what is on the disk, so that those of another process are kept;
-    ids and tags cannot name files elsewhere.
+    ids and tags cannot name files elsewhere. And it may be used from several threads: what its readers go through is
+    replaced, never changed.
     """
 
     def __init__(self, folder: str, *, auto_reload: bool = True, read_only: bool = False) -> None:
@@ -69,56 +71,77 @@ class StudiesFolder(LocalDatastore):
         with http_errors(), self._guard:
             self._init_from_datastore_file()
             self._check_image(image_id)
-            _, extension = self._to_id(Path(label_filename).name)
+            extension = self._extension(label_filename)
             folder = Path(self._datastore.label_path(label_tag))
             folder.mkdir(parents=True, exist_ok=True)
             target = folder / self._filename(image_id, extension)
             with atomic_write(target) as temporary:
                 shutil.copyfile(label_filename, temporary)
-            labels = self._datastore.objects[image_id].labels
-            before = labels.get(label_tag)
+            entry = self._datastore.objects[image_id]
+            before = entry.labels.get(label_tag)
             info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
-            labels[label_tag] = DataModel(info=info, ext=extension)
+            entry.labels = {**entry.labels, label_tag: DataModel(info=info, ext=extension)}
             self._update_datastore_file()
             if before is not None and before.ext != extension:
                 (folder / self._filename(image_id, before.ext)).unlink(missing_ok=True)
         return image_id
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        name, extension = self._to_id(Path(image_filename).name)
+        name, _ = self._to_id(Path(image_filename).name)
         image_id = check_name("image id", image_id or name)
-        if f"*{extension}" not in self._extensions:
-            raise HTTPException(422, f"images of type {extension!r} are not served, only {', '.join(EXTENSIONS)}")
+        extension = self._extension(image_filename)
         with http_errors(), self._guard:
             self._init_from_datastore_file()
             target = Path(self._datastore.image_path()) / self._filename(image_id, extension)
             with atomic_write(target) as temporary:
                 shutil.copyfile(image_filename, temporary)
             info = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
-            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=extension))
+            entry = ImageLabelModel(image=DataModel(info=info, ext=extension))
+            self._datastore.objects = {**self._datastore.objects, image_id: entry}
             self._update_datastore_file()
         return image_id
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        if not isinstance(info.get("strategy", {}), dict):
+            raise HTTPException(422, "the entry 'strategy' of an image is MONAI Label's, and an object")
         if set(info) == {"strategy"}:
             # Who was given the image when, at every next sample: of no use after this server, and not worth
             # writing the whole file, which takes seconds where there are many images. See `active_store`.
-            self._check_image(image_id)
-            self._datastore.objects[image_id].image.info.update(info)
+            image = self._check_image(image_id).image
+            image.info = {**image.info, **info}
             return
         with http_errors(), self._guard:
             self._init_from_datastore_file()
-            self._check_image(image_id)
-            super().update_image_info(image_id, info)
+            image = self._check_image(image_id).image
+            image.info = {**image.info, **info}
+            self._update_datastore_file()
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with http_errors(), self._guard:
             self._init_from_datastore_file()
-            super().update_label_info(label_id, label_tag, info)
+            label = self._check_image(label_id).labels.get(label_tag)
+            if label is None:
+                raise HTTPException(404, f"the image {label_id!r} has no label {label_tag!r}")
+            label.info = {**label.info, **info}
+            self._update_datastore_file()
 
-    def _check_image(self, image_id: str) -> None:
-        if image_id not in self._datastore.objects:
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        if not self.get_labeled_images():
+            raise HTTPException(404, "no image has a submitted label yet: there is no data set")
+        archive: str = super().get_dataset_archive(limit_cases)
+        return archive
+
+    def _check_image(self, image_id: str) -> ImageLabelModel:
+        entry = self._datastore.objects.get(image_id)
+        if entry is None:
             raise HTTPException(404, f"there is no image {image_id!r} among the studies")
+        return entry
+
+    def _extension(self, filename: str) -> str:
+        _, extension = self._to_id(Path(filename).name)
+        if f"*{extension}" not in self._extensions:
+            raise HTTPException(422, f"files of type {extension!r} are not served, only {', '.join(EXTENSIONS)}")
+        return str(extension)
 
     @functools.cached_property
     def _guard(self) -> FileLock:
@@ -127,7 +150,42 @@ class StudiesFolder(LocalDatastore):
 
     def _reconcile_datastore(self) -> None:
         with self._guard:
-            super()._reconcile_datastore()
+            self._init_from_datastore_file()
+            objects = self._found(self._datastore.objects)
+            if objects != self._datastore.objects:
+                self._datastore.objects = objects
+                self._update_datastore_file()
+
+    def _found(self, known: Mapping[str, ImageLabelModel]) -> dict[str, ImageLabelModel]:
+        """The images and labels that are in the folders, with what is known of them."""
+        folder = self._datastore.image_path()
+        images = self._described(folder)
+        there = {path.name for path in Path(folder).iterdir()}
+        objects = {name: entry for name, entry in known.items() if name + entry.image.ext in there}
+        objects |= {name: ImageLabelModel(image=image) for name, image in images.items() if name not in objects}
+        tags: dict[str, dict[str, DataModel]] = {}
+        for path in Path(self._datastore.label_path(None)).iterdir():
+            if path.is_dir():
+                tags[path.name] = self._described(path)
+        for name, entry in objects.items():
+            labels = {
+                tag: label
+                for tag, label in entry.labels.items()
+                if (Path(self._datastore.label_path(tag)) / (name + label.ext)).is_file()
+            }
+            labels |= {tag: files[name] for tag, files in tags.items() if name in files and tag not in labels}
+            if labels != entry.labels:
+                objects[name] = entry.model_copy(update={"labels": labels})
+        return objects
+
+    def _described(self, folder: str | Path) -> dict[str, DataModel]:
+        """The files in a folder that are images, by their ids."""
+        found = {}
+        for file in sorted(self._list_files(folder, self._extensions)):
+            name, extension = self._to_id(file)
+            if name and self._filename(name, extension) == file:
+                found[name] = DataModel(info={"ts": int(time.time()), "name": file}, ext=extension)
+        return found
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         path = Path(self._datastore_config_path)

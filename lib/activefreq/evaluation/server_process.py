@@ -30,13 +30,16 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(studies: Path, folder: Path, *, conf: Mapping[str, str]) -> Iterator[ServerProcess]:
-    """Within the block, MONAI Label serves the studies with the app, without scoring.
+def server_process(
+    studies: Path, folder: Path, *, conf: Mapping[str, str], scoring: bool = False
+) -> Iterator[ServerProcess]:
+    """Within the block, MONAI Label serves the studies with the app.
 
     Args:
         studies: Served folder.
         folder: For the server's output and what is uploaded to it.
         conf: Settings of the app.
+        scoring: Whether it scores images by itself, in another process.
 
     Raises:
         ServerError: It does not start; the message says where its output is.
@@ -48,7 +51,10 @@ def server_process(studies: Path, folder: Path, *, conf: Mapping[str, str]) -> I
     command += ["--host", "127.0.0.1", "--port", str(port)]
     for name, value in conf.items():
         command += ["--conf", name, value]
-    variables = {"MONAI_LABEL_SESSION_PATH": str(folder / "sessions"), "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
+    variables = {
+        "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": str(scoring).lower(),
+    }
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -69,7 +69,7 @@ class TrainRequest:
         offered = TrainRequest.offered()
         values = {name: _first(request.get(name, default)) for name, default in offered.items()}
         patience = _integer("early_stop_patience", values["early_stop_patience"])
-        chosen = name_to_device(values["device"]) if "device" in request else device
+        chosen = _device(values["device"]) if "device" in request else device
         devices, remark = (chosen,), ""
         if _flag("multi_gpu", values["multi_gpu"]):
             devices, remark = several_devices(chosen, values["gpus"])
@@ -101,7 +101,7 @@ def _first(value: Any) -> Any:
 def _number(name: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise InputError(f"{name} must be a number, not {value!r}")
@@ -113,6 +113,20 @@ def _integer(name: str, value: Any) -> int:
     if not number.is_integer():
         raise InputError(f"{name} must be a whole number, not {value!r}")
     return int(number)
+
+
+def _device(value: Any) -> str:
+    """As torch names it. Raises `InputError` for what is none."""
+    if not isinstance(value, str | None):
+        raise InputError(f"device must be text, not {value!r}")
+    chosen = str(name_to_device(value))
+    try:
+        kind = torch.device(chosen).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"device must be one of {', '.join(device_list())}, or cuda:N, not {value!r}")
+    return chosen
 
 
 def _flag(name: str, value: Any) -> bool:

@@ -1,0 +1,167 @@
+"""What every request is checked for, whichever route it takes.
+
+MONAI Label takes what comes: text that is no JSON, NaN that makes every later answer fail, names that lead elsewhere,
+entries that override what the address says, archives that unpack anywhere. Each becomes a 4xx here, before anything is
+done.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from monailabel.config import settings
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+RESERVED = ("model", "image", "session", "description", "images", "method", "strategy", "bundle_path", "local_rank")
+"""Entries of a request that only its address, or the server itself, may set. One of them, `bundle_path`, would be
+searched for Python modules by the processes that train."""
+
+JSON_BYTES = 1 << 20
+"""The longest body that is no file."""
+
+_DEPTH = 32
+_SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+_HASHES = ("SHA256", "SHA512", "MD5")
+
+
+def parse_object(name: str, text: str) -> dict[str, Any]:
+    """A JSON object that came as text. Raises `HTTPException` (422) for anything else; `name` says what it is."""
+    try:
+        parsed = json.loads(text or "{}", parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, f"{name} is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise HTTPException(422, f"{name} must be a JSON object, not {text[:80]!r}")
+    check_json(name, parsed)
+    return parsed
+
+
+def check_json(name: str, value: Any) -> None:
+    """Raises `HTTPException` (422) for what could be kept but not be told again: NaN, half characters, deep nests."""
+    for item in _leaves(name, value, 0):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise HTTPException(422, f"{name} holds {item}, which is no number of JSON")
+        if isinstance(item, str):
+            try:
+                item.encode()
+            except UnicodeEncodeError as error:
+                raise HTTPException(422, f"{name} holds text that is not Unicode: {item[:80]!r}") from error
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Raises `HTTPException` (422) for parameters of a task that set what is not theirs to set."""
+    for name in RESERVED:
+        if name in params:
+            raise HTTPException(422, f"params must not set {name!r}: it is part of the request's address")
+    gpus = params.get("gpus")
+    if not (gpus is None or isinstance(gpus, str)):
+        raise HTTPException(422, f"gpus must be text such as 'all' or '0,1', not {str(gpus)[:80]}")
+    tracking = params.get("tracking_uri") or ""
+    if tracking != settings.MONAI_LABEL_TRACKING_URI and not str(tracking).startswith(("http://", "https://")):
+        raise HTTPException(422, "tracking_uri must be a web address, or what MONAI_LABEL_TRACKING_URI names")
+
+
+def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
+    """Checks what FastAPI passes to one of MONAI Label's endpoints.
+
+    Args:
+        arguments: By name.
+        of_task: Whether `params` are those of a task; else they are notes to be kept.
+
+    Raises:
+        HTTPException: 404 or 422, naming what cannot be used.
+    """
+    for name, value in arguments.items():
+        if name in ("params", "info") and value is not None:
+            parsed = parse_object(name, value) if isinstance(value, str) else value
+            check_json(name, parsed)
+            if of_task:
+                # Posted to all tasks at once, the entries are those of each task.
+                for params in (parsed, *(entry for entry in parsed.values() if isinstance(entry, dict))):
+                    check_params(params)
+        elif name == "session_id" and value:
+            check_session(value)
+        elif name == "uncompress" and value:
+            raise HTTPException(422, "archives are not unpacked: upload the images themselves")
+        elif name == "check_sum" and ":" in (value or "") and value.split(":")[0] not in _HASHES:
+            raise HTTPException(422, f"check_sum must be of {', '.join(_HASHES)}, not {value[:80]!r}")
+        elif isinstance(value, int) and abs(value) > 1 << 31:
+            raise HTTPException(422, f"{name} is out of range")
+        for file in value if isinstance(value, list) else [value]:
+            if isinstance(file, UploadFile):
+                check_upload(file)
+
+
+def check_session(session_id: str) -> None:
+    """Raises `HTTPException` (404) for what cannot be a session: its name becomes that of a folder."""
+    if not _SESSION.fullmatch(session_id):
+        raise HTTPException(404, f"there is no session {session_id[:80]!r}")
+
+
+def check_upload(file: UploadFile) -> None:
+    """Raises `HTTPException` (422) for a file whose name, or the ending that is kept of it, cannot be one here."""
+    name = PurePosixPath(file.filename or "").name
+    if file.filename and (name in ("", "..", "meta.info") or not name.isprintable() or len(name.encode()) > 200):
+        raise HTTPException(422, f"the file name {(file.filename or '')[:80]!r} cannot be used")
+
+
+@dataclass(frozen=True)
+class Door:
+    """Which requests are let in, by their headers: before they take memory or disk.
+
+    Attributes:
+        upload_bytes: The most that a form with files may have.
+        other_bytes: The most that any other body may have.
+        origins: Of web pages that may use the server beside its own, such as "https://viewer.example"; "*" for all.
+    """
+
+    upload_bytes: int
+    other_bytes: int = JSON_BYTES
+    origins: frozenset[str] = frozenset()
+
+    def check(self, request: Request) -> None:
+        """Raises `HTTPException`: 403 for a page from elsewhere, 411 without a length, 413 for one too large."""
+        self._check_origin(request.headers.get("origin"), request.headers.get("host", ""))
+        if "transfer-encoding" in request.headers:
+            raise HTTPException(411, "the request must tell its length (Content-Length)")
+        is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+        limit = self.upload_bytes if is_form else self.other_bytes
+        if int(request.headers.get("content-length") or 0) > limit:
+            raise HTTPException(413, f"the request is larger than the {limit} bytes that this server takes")
+
+    def _check_origin(self, origin: str | None, host: str) -> None:
+        """Else any page that somebody here visits could read the images: MONAI Label allows it to all (CORS)."""
+        if origin is None or not self.origins.isdisjoint({"*", origin}):
+            return
+        try:
+            own = urlsplit(origin).netloc == host != ""
+        except ValueError:
+            own = False
+        if not own:
+            raise HTTPException(403, f"pages of {origin[:80]!r} may not use this server (--conf origins names who may)")
+
+
+def _leaves(name: str, value: Any, depth: int) -> Iterator[Any]:
+    if depth > _DEPTH:
+        raise HTTPException(422, f"{name} is nested more than {_DEPTH} deep")
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(name, item, depth + 1)
+    else:
+        yield value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from fastapi import HTTPException
+from starlette.datastructures import Headers, UploadFile
+from starlette.requests import Request
+
+from lib.request_checks import (
+    JSON_BYTES,
+    RESERVED,
+    Door,
+    check_arguments,
+    check_json,
+    check_session,
+    parse_object,
+)
+
+
+def refusal(action: Any) -> tuple[int, str]:
+    with pytest.raises(HTTPException) as caught:
+        action()
+    caught.value.detail.encode()  # what is said can be sent
+    return caught.value.status_code, caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("", {}), ("{}", {}), ('{"é": [1, 2.5, null, "x"]}', {"é": [1, 2.5, None, "x"]})]
+)
+def test_an_object_is_read(text: str, value: dict[str, Any]) -> None:
+    assert parse_object("notes", text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "notes is not JSON"),
+        ("[" * 100_000, "notes is not JSON"),
+        ("[1, 2]", "notes must be a JSON object, not '[1, 2]'"),
+        ("null", "notes must be a JSON object"),
+        ('{"a": NaN}', "notes is not JSON: NaN is no number of JSON"),
+        ('{"a": [-Infinity]}', "notes is not JSON: -Infinity is no number of JSON"),
+        ('{"a": [{"b": 1e999}]}', "notes holds inf, which is no number of JSON"),
+        ('{"a": "\\ud800"}', "notes holds text that is not Unicode"),
+        ('{"\\udfff": 1}', "notes holds text that is not Unicode"),
+        ('{"a": ' + "[" * 40 + "]" * 40 + "}", "notes is nested more than 32 deep"),
+    ],
+)
+def test_what_could_not_be_told_again_is_refused(text: str, message: str) -> None:
+    status, detail = refusal(lambda: parse_object("notes", text))
+    assert (status, detail.startswith(message)) == (422, True), detail
+
+
+def test_what_fastapi_has_parsed_is_checked_too() -> None:
+    assert refusal(lambda: check_json("params", {"a": [float("nan")]}))[0] == 422
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_params_of_a_task_cannot_say_what_the_address_says(name: str) -> None:
+    for params in ({name: "x"}, {"activefreq": {name: "x"}}):
+        status, detail = refusal(lambda params=params: check_arguments({"params": params}, of_task=True))
+        assert (status, repr(name) in detail) == (422, True)
+    # Notes may say what they like: Slicer names the model with a label.
+    check_arguments({"params": f'{{"{name}": "x"}}'}, of_task=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"params": {"gpus": 3}}, 422),
+        ({"params": {"tracking_uri": "file:///tmp/runs"}}, 422),
+        ({"params": {"tracking_uri": "sqlite:////tmp/x.db"}}, 422),
+        ({"params": {"tracking_uri": ["http://x"]}}, 422),
+        ({"uncompress": True}, 422),
+        ({"check_sum": "MD4:00"}, 422),
+        ({"lines": 1 << 70}, 422),
+        ({"session_id": "../x"}, 404),
+    ],
+)
+def test_arguments_that_do_harm_are_refused(arguments: dict[str, Any], status: int) -> None:
+    assert refusal(lambda: check_arguments(arguments, of_task=True))[0] == status
+
+
+def test_usual_arguments_are_let_through() -> None:
+    usual = {"params": {"gpus": "all", "tracking_uri": "http://mlflow:5000", "max_epochs": 3}, "uncompress": False}
+    usual |= {
+        "check_sum": "SHA256:00",
+        "lines": 300,
+        "session_id": "4f-a_1",
+        "image": "../x",
+        "user": None,
+        "info": "{}",
+    }
+    check_arguments(
+        {**usual, "files": [upload("image.nii.gz"), upload("DICOM/IM0001"), upload("été 1.png")]}, of_task=True
+    )
+    check_arguments({"params": None, "session_id": ""}, of_task=True)
+
+
+def upload(name: str) -> UploadFile:
+    return UploadFile(io.BytesIO(), filename=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "a/..", ".", "meta.info", "a/meta.info", "a\0.png", "a\n.png", "x" * 201, "é" * 101]
+)
+def test_file_names_that_cannot_be_used_are_refused(name: str) -> None:
+    assert refusal(lambda: check_arguments({"file": upload(name)}, of_task=False))[0] == 422
+    assert refusal(lambda: check_arguments({"files": [upload("a.png"), upload(name)]}, of_task=False))[0] == 422
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".", "a.b", "x" * 65, "é", "a\n"])
+def test_what_is_no_name_of_a_session_is_refused(name: str) -> None:
+    assert refusal(lambda: check_session(name))[0] == 404
+
+
+def request(**headers: str) -> Request:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request({"type": "http", "headers": Headers(names).raw})
+
+
+def test_a_body_is_refused_by_its_length() -> None:
+    form = "multipart/form-data; boundary=x"
+    Door(1000).check(request(content_length="1000", content_type=form))
+    Door(1).check(request(content_length=str(JSON_BYTES), content_type="application/json"))
+    Door(1, other_bytes=900).check(request(content_length="900"))
+    Door(0).check(request())
+    for status, headers in (
+        (413, {"content_length": "1001", "content_type": form}),
+        (413, {"content_length": str(JSON_BYTES + 1), "content_type": "application/json"}),
+        (413, {"content_length": str(JSON_BYTES + 1)}),
+        (411, {"transfer_encoding": "chunked", "content_type": form}),
+    ):
+        assert refusal(lambda headers=headers: Door(1000).check(request(**headers)))[0] == status
+
+
+def test_pages_from_elsewhere_are_refused() -> None:
+    """A browser says where a page is from; Slicer and scripts say nothing."""
+    here = {"host": "127.0.0.1:8000"}
+    Door(1).check(request(**here))
+    Door(1).check(request(**here, origin="http://127.0.0.1:8000"))
+    Door(1, origins=frozenset({"https://viewer.example"})).check(request(**here, origin="https://viewer.example"))
+    Door(1, origins=frozenset({"*"})).check(request(**here, origin="https://viewer.example"))
+    for origin in ("http://evil.example", "http://127.0.0.1", "http://127.0.0.1:8001", "null", "", "http://[", "x"):
+        assert refusal(lambda origin=origin: Door(1).check(request(**here, origin=origin)))[0] == 403
+    assert refusal(lambda: Door(1).check(request(origin="")))[0] == 403

@@ -1,0 +1,97 @@
+"""The routes that stand in place of MONAI Label's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.routing import APIRoute
+from monailabel.endpoints.user.auth import RBAC
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lib.ohif import CONFIGURATION_PATH, add_ohif_routes
+from lib.request_checks import Door
+from lib.routes import in_thread, passed_on, serve_routes
+
+
+async def passing(request: Request, path: str, user: str = "") -> Response:
+    """What MONAI Label does with a request for the DICOMweb server."""
+    return Response(f"{path} {(await request.body()).decode()} {threading.current_thread() is threading.main_thread()}")
+
+
+def pass_on(path: str) -> bytes:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"sent"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    return bytes(asyncio.run(passed_on(passing)(request=request, path=path, user="me")).body)
+
+
+def test_requests_for_the_dicomweb_server_are_passed_on_in_a_thread() -> None:
+    assert pass_on("studies/1.2.3/series") == b"studies/1.2.3/series sent False"
+
+
+@pytest.mark.parametrize("path", ["../system", "studies/../../tools", "%2e%2e/system", "a/%252e%252E/b", ".%2e/x"])
+def test_no_request_leaves_the_dicomweb_root(path: str) -> None:
+    with pytest.raises(HTTPException) as caught:
+        pass_on(path)
+    assert caught.value.status_code == 404
+
+
+def test_an_endpoint_runs_in_the_thread_that_calls_it_after_its_checks() -> None:
+    called = []
+
+    async def endpoint(params: str = "{}") -> str:
+        """What it is for."""
+        called.append(params)
+        return threading.current_thread().name
+
+    run = in_thread(endpoint, of_task=True)
+    assert run(params='{"a": 1}') == threading.current_thread().name
+    with pytest.raises(HTTPException):
+        run(params='{"bundle_path": "/tmp"}')
+    assert called == ['{"a": 1}']
+    assert (run.__name__, run.__doc__) == ("endpoint", "What it is for.")
+
+
+@pytest.mark.parametrize("dicomweb", [False, True])
+def test_what_is_served_is_known(dicomweb: bool) -> None:
+    server = FastAPI(docs_url=None, redoc_url="/docs")
+    server.add_api_route("/reload", lambda: {}, methods=["POST"])
+    serve_routes(server, door=Door(upload_bytes=1), dicomweb=dicomweb)
+    served = {
+        f"{method} {route.path}"
+        for route in server.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    proxied = {f"{method} /proxy/dicom/{kind}{{path:path}}" for method in ("GET", "POST") for kind in ("", "wado/")}
+    assert proxied <= served if dicomweb else not proxied & served
+    assert {path for path in served if not path.startswith(("GET /proxy", "POST /proxy"))} == {
+        *("POST /infer/{model}", "GET /info/", "GET /model/{model}", "GET /model/info/{model}"),
+        *("GET /train/", "POST /train/", "POST /train/{model}", "DELETE /train/"),
+        *("GET /scoring/", "POST /scoring/", "POST /scoring/{method}", "DELETE /scoring/"),
+        *("POST /activelearning/{strategy}", "GET /logs/", "GET /logs/gpu", "GET /ohif/{path:path}"),
+        *("GET /datastore/", "PUT /datastore/", "DELETE /datastore/", "GET /datastore/dataset"),
+        *("PUT /datastore/image", "GET /datastore/image", "HEAD /datastore/image", "DELETE /datastore/image"),
+        *("GET /datastore/image/info", "PUT /datastore/image/info"),
+        *("PUT /datastore/label", "GET /datastore/label", "HEAD /datastore/label", "DELETE /datastore/label"),
+        *("GET /datastore/label/info", "PUT /datastore/label/info", "PUT /datastore/updatelabelinfo"),
+        *("PUT /session/", "GET /session/{session_id}", "DELETE /session/{session_id}"),
+    }
+
+
+def test_every_route_asks_who_it_is() -> None:
+    """Where MONAI Label's authentication is on, which asks nothing for a question of whether it is."""
+    server = FastAPI()
+    serve_routes(server, door=Door(upload_bytes=1), dicomweb=True)
+    add_ohif_routes(server, label="lesion", door=Door(upload_bytes=1))
+    routes = [route for route in server.router.routes if isinstance(route, APIRoute)]
+    assert len(routes) > 30
+    for route in routes:
+        asks = any(isinstance(dependency.call, RBAC) for dependency in route.dependant.dependencies)
+        assert asks or route.path == CONFIGURATION_PATH, route.path
