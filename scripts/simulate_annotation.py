@@ -24,6 +24,7 @@ import numpy as np
 
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.data.discovery import find_samples
+from activefreq.data.names import read_names
 from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--labels", metavar="DIR", help="masks, named like the images; not for a studies folder")
     data.add_argument("--min-area", type=int, default=1, metavar="N", help="leave out smaller objects (default: 1)")
     data.add_argument("--group", metavar="RULE", help="what belongs to one patient, see evaluate_noc.py")
+    data.add_argument("--exclude", metavar="FILE", help="leave out the images that a list (.txt, .csv) names")
     data.add_argument(
         "--pool", type=int, default=200, metavar="N", help="images of the training part that may be labelled (200)"
     )
@@ -115,7 +117,10 @@ def run(options: argparse.Namespace) -> None:
     start, described = find_start(options.start, config.size)
     pool, test = find_parts(options)
     settings = {
-        **{name: getattr(options, name) for name in ("images", "labels", "min_area", "group", "pool", "test")},
+        **{
+            name: getattr(options, name)
+            for name in ("images", "labels", "min_area", "group", "exclude", "pool", "test")
+        },
         "start": described,
         **asdict(config),
     }
@@ -138,7 +143,13 @@ def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]
     """The pool and the test images, drawn from the parts of the division by groups that training uses."""
     if options.pool < 1 or options.test < 1:
         raise InputError(f"--pool and --test must be at least 1, not {options.pool} and {options.test}")
-    source = find_samples(options.images, options.labels, min_area=options.min_area, group=options.group)
+    source = find_samples(
+        options.images,
+        options.labels,
+        min_area=options.min_area,
+        group=options.group,
+        exclude=() if options.exclude is None else read_names(options.exclude),
+    )
     parts = []
     for part, limit in (("train", options.pool), ("test", options.test)):
         indices = [index for index, group in enumerate(source.groups) if part_of(group) == part]

@@ -65,12 +65,12 @@ def test_tells_the_clients_what_there_is(server: Server) -> None:
     info = requests.get(f"{server.url}/info/", timeout=60).json()
     assert info["models"]["activefreq_regions"]["type"] == "segmentation"
     assert info["models"]["activefreq_regions"]["labels"] == {"suggested_add": 1, "suggested_remove": 2}
-    assert {"acselect", "random", "entropy", "foreground_random"} <= set(info["strategies"])
+    assert {"acselect", "acselect_score", "random", "entropy", "foreground_random"} <= set(info["strategies"])
     assert set(info["scoring"]) == {"acselect"}
 
 
 def test_the_most_doubtful_image_is_next_and_no_one_gets_anothers(scored: Server) -> None:
-    samples = [post(scored, "/activelearning/acselect", client_id=client) for client in ("anna", "bert", "carl")]
+    samples = [post(scored, "/activelearning/acselect_score", client_id=client) for client in ("anna", "bert", "carl")]
     assert len({sample["id"] for sample in samples}) == 3
     scores = [sample["score"] for sample in samples]
     assert scores == sorted(scores, reverse=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, choose, simulate
 from activefreq.simulation.journal import RoundResult
-from activefreq.simulation.trainee import Trainee, at_size, train
+from activefreq.simulation.trainee import Outlook, Trainee, at_size, train
 
 CPU = torch.device("cpu")
 QUICK = SimulationConfig(
@@ -105,17 +105,35 @@ def test_the_size_is_the_networks(start: Checkpoint) -> None:
     assert start.model.config.input_size == 64
 
 
+def outlook(values: Sequence[float], embeddings: np.ndarray | None = None) -> Outlook:
+    scores = tuple(ImageScore(value, 1 - value, 0.0, 0) for value in values)
+    return Outlook(scores, np.zeros((len(scores), 2), np.float32) if embeddings is None else embeddings)
+
+
+NOTHING = np.empty((0, 2), np.float32)
+
+
 def test_a_choice_is_the_apps_order_and_a_function_of_its_seed() -> None:
-    scores = [ImageScore(value, 1 - value, 0.0, 0) for value in (0.2, 0.9, 0.4, 0.4)]
-    assert choose("acselect", scores, 3, seed=0, round_=0) == [1, 2, 3]
-    assert choose("entropy", scores, 2, seed=5, round_=1) == [0, 2]
+    four = outlook([0.2, 0.9, 0.4, 0.4])
+    assert choose("acselect_score", four, NOTHING, 3, seed=0, round_=0) == [1, 2, 3]
+    assert choose("entropy", four, NOTHING, 2, seed=5, round_=1) == [0, 2]
+    twenty = outlook([0.2, 0.9, 0.4, 0.4] * 5)
     draws = {
-        (seed, round_): choose("random", scores * 5, 4, seed=seed, round_=round_)
+        (seed, round_): choose("random", twenty, NOTHING, 4, seed=seed, round_=round_)
         for seed in (0, 1)
         for round_ in (0, 1)
     }
-    assert draws[0, 0] == choose("random", scores * 5, 4, seed=0, round_=0)
+    assert draws[0, 0] == choose("random", twenty, NOTHING, 4, seed=0, round_=0)
     assert len({tuple(draw) for draw in draws.values()}) == 4
+    assert all(len(set(draw)) == 4 for draw in draws.values())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_chosen_in_a_round_counts_as_seen(seed: int) -> None:
+    """Three clusters, one of them with a label: one image of each other is chosen before a second of any."""
+    places = np.repeat(np.array([[0, 0], [9, 0], [0, 9]], np.float32), 3, axis=0)
+    chosen = choose("acselect", outlook([0.5] * 9, places), places[:1], 2, seed=seed, round_=0)
+    assert {place // 3 for place in chosen} == {1, 2}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What active learning remembers of the images: scores, and who was given which image when.
+"""What active learning remembers of the images: scores, embeddings, and who was given which image when.
 
 It lies in an SQLite file beside the studies, not in MONAI Label's datastore file: that one is rewritten whole at every
 change, by the server and by the scoring process alike, and a score would be lost whenever the two meet.
@@ -33,12 +33,18 @@ CREATE TABLE IF NOT EXISTS scores (
     image TEXT PRIMARY KEY, version TEXT NOT NULL, stamp TEXT NOT NULL,
     acselect REAL, entropy REAL, foreground REAL, slice INTEGER, problem TEXT
 );
+CREATE TABLE IF NOT EXISTS embeddings (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL UNIQUE, version TEXT NOT NULL, vector BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS turns (
     image TEXT PRIMARY KEY, arrival REAL NOT NULL, client TEXT NOT NULL DEFAULT '', until REAL NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counters VALUES ('turn', 0);
 """
+
+_FORMAT = 1
+"""Of what scoring writes: in files of an older one the scores lack their embeddings, and are computed again."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,25 @@ class StoredScore:
     problem: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class StoredEmbedding:
+    """An embedding as it was computed.
+
+    Attributes:
+        number: Of embeddings that were saved, a later one has a higher number.
+        image: Id.
+        version: Of the model: embeddings of different versions cannot be compared.
+        vector: (D,) float32.
+    """
+
+    number: int
+    image: str
+    version: str
+    vector: np.ndarray
+
+
 class ActiveStore:
-    """Scores and turns of one folder of studies; may be used by several threads and processes.
+    """Scores, embeddings and turns of one folder of studies; may be used by several threads and processes.
 
     All of it can be computed or told again: a damaged file is thrown away.
 
@@ -90,8 +113,30 @@ class ActiveStore:
                 self._cache = state, {row[0]: _stored(row) for row in rows}
             return self._cache[1]
 
-    def save(self, image: str, stored: StoredScore) -> None:
-        """Keeps the score of an image, in place of the one before."""
+    def embeddings(self, *, after: int = 0) -> list[StoredEmbedding]:
+        """Embeddings with a number above `after`, by their number: what was saved since one last looked."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT number, image, version, vector FROM embeddings WHERE number > ? ORDER BY number", (after,)
+            ).fetchall()
+        return [
+            StoredEmbedding(number, image, version, np.frombuffer(vector, "<f4"))
+            for number, image, version, vector in rows
+        ]
+
+    def reserved(self, *, now: Callable[[], float] = time.time) -> dict[str, str]:
+        """Images that somebody was given and has not given back, each with its client."""
+        with self._lock:
+            return dict(self._connection.execute("SELECT image, client FROM turns WHERE until > ?", (now(),)))
+
+    def save(self, image: str, stored: StoredScore, embedding: np.ndarray | None = None) -> None:
+        """Keeps the score and the embedding of an image, in place of those before.
+
+        Args:
+            image: Id.
+            stored: Its score.
+            embedding: (D,), the model's; None if the image could not be used.
+        """
         score = stored.score
         values = (score.acselect, score.entropy, score.foreground, score.slice) if score else (None,) * 4
         with self._transaction() as cursor:
@@ -103,6 +148,12 @@ class ActiveStore:
                 "INSERT OR IGNORE INTO turns (image, arrival) SELECT ?, value FROM counters WHERE name = 'turn'",
                 (image,),
             )
+            cursor.execute("DELETE FROM embeddings WHERE image = ?", (image,))
+            if embedding is not None:
+                cursor.execute(
+                    "INSERT INTO embeddings (image, version, vector) VALUES (?, ?, ?)",
+                    (image, stored.version, np.asarray(embedding, "<f4").tobytes()),
+                )
             self._cache = None
 
     def next_image(
@@ -207,6 +258,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     try:
         connection.executescript(_SCHEMA)
+        if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+            connection.executescript(f"DELETE FROM scores; PRAGMA user_version = {_FORMAT};")
     except sqlite3.Error:
         connection.close()
         raise

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from activefreq.acselect.ranking import ImageScore
-from activefreq.acselect.strategies import STRATEGIES
+from activefreq.acselect.novelty import Novelty
+from activefreq.acselect.strategies import STRATEGIES, Pool
 from activefreq.acselect.turns import due_numbers
 from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.journal import RoundJournal, RoundResult
-from activefreq.simulation.trainee import Trainee, train
+from activefreq.simulation.trainee import Outlook, Trainee, train
 
 
 @dataclass(frozen=True)
@@ -106,29 +106,40 @@ def simulate(
     ]
 
 
-def choose(strategy: str, scores: Sequence[ImageScore | None], count: int, *, seed: int, round_: int) -> list[int]:
+def choose(strategy: str, waiting: Outlook, seen: np.ndarray, count: int, *, seed: int, round_: int) -> list[int]:
     """Indices of the images that the app would serve next, one after the other, to someone who labels each.
 
     Args:
         strategy: A name in `STRATEGIES`.
-        scores: Of the images that wait.
+        waiting: Of the images that wait.
+        seen: (M, D), embeddings of those with a label.
         count: How many.
-        seed, round_: The choice is a function of these, the strategy and the scores.
+        seed, round_: The choice is a function of these, the strategy and what the model says of the images.
     """
     generator = np.random.default_rng([seed, zlib.crc32(strategy.encode()), round_])
-    values = STRATEGIES[strategy](scores, generator)
-    return [int(index) for index in np.argsort(due_numbers(values, np.zeros(len(values))), kind="stable")[:count]]
+    novelty = Novelty(waiting.embeddings)
+    novelty.see(seen)
+    left = np.arange(len(waiting.scores))
+    chosen: list[int] = []
+    while len(chosen) < count:
+        pool = Pool([waiting.scores[index] for index in left], novelty.distances()[left])
+        due = due_numbers(STRATEGIES[strategy](pool, generator), np.zeros(len(left)))
+        chosen.append(int(left[np.argmin(due)]))
+        novelty.see(waiting.embeddings[chosen[-1:]])
+        left = left[left != chosen[-1]]
+    return chosen
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A model, what it was trained on, its test, and the images that wait, with its scores of them."""
+    """A model, what it was trained on, its test, the images that wait, and what it says of these and of the others."""
 
     labelled: frozenset[str]
     trainee: Trainee
     figures: dict[str, float]
     waiting: Sequence[Sample]
-    scores: Sequence[ImageScore]
+    outlook: Outlook
+    seen: np.ndarray
 
 
 class _Trainees:
@@ -171,7 +182,8 @@ class _Trainees:
             trainee = train(self._start, samples, self._config, seed=self.seed, device=self._device)
             waiting = [sample for sample in self._pool.values() if sample.name not in names]
             figures = trainee.test(test, self._config)
-            self._last = _Trained(names, trainee, figures, waiting, trainee.scores(waiting))
+            seen = trainee.look_at(samples).embeddings
+            self._last = _Trained(names, trainee, figures, waiting, trainee.look_at(waiting), seen)
         return self._last
 
 
@@ -191,7 +203,7 @@ def _run_round(
     trained = trainees.of(labelled, test)
     chosen: list[Sample] = []
     if round_ < course.rounds:
-        places = choose(strategy, trained.scores, config.per_round, seed=trainees.seed, round_=round_)
+        places = choose(strategy, trained.outlook, trained.seen, config.per_round, seed=trainees.seed, round_=round_)
         chosen = [trained.waiting[place] for place in places]
     return RoundResult(
         seed=trainees.seed,

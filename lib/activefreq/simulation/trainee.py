@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -22,12 +23,25 @@ from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
-from activefreq.session.automatic import automatic_probability
+from activefreq.session.automatic import automatic_answer, automatic_probability
 from activefreq.session.state import THRESHOLD, prepare_image
 from activefreq.simulation.config import SimulationConfig
 from activefreq.training.batches import Mixture
 from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
 from activefreq.training.engine import TrainingRun
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What a model says of N images without a click.
+
+    Attributes:
+        scores: N.
+        embeddings: (N, D) float32.
+    """
+
+    scores: tuple[ImageScore, ...]
+    embeddings: np.ndarray
 
 
 class Trainee:
@@ -47,9 +61,13 @@ class Trainee:
         """(H, W) float32, the answer to no click."""
         return automatic_probability(self._model, prepare_image(image))
 
-    def scores(self, samples: Sequence[Sample]) -> list[ImageScore]:
-        """What strategies go by: the scores that the app would have."""
-        return [score_image([measure_slice(self.probability(sample.image))]) for sample in samples]
+    def look_at(self, samples: Sequence[Sample]) -> Outlook:
+        """What strategies go by: the scores and embeddings that the app would have."""
+        answers = [automatic_answer(self._model, prepare_image(sample.image)) for sample in samples]
+        return Outlook(
+            tuple(score_image([measure_slice(answer.probability)]) for answer in answers),
+            np.stack([answer.embedding for answer in answers]),
+        )
 
     def annotation_clicks(self, samples: Sequence[Sample], config: SimulationConfig) -> list[int]:
         """Clicks that the annotator needs for each image, as many as are allowed where the IoU is not reached."""
