@@ -35,8 +35,9 @@ from activefreq.session.segmenter import resolve_device
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, simulate
 from activefreq.simulation.journal import RoundResult
+from activefreq.simulation.readout import ReadoutLearner
 from activefreq.simulation.report import write_report
-from activefreq.simulation.trainee import at_size
+from activefreq.simulation.trainee import Learner, NetworkLearner, at_size
 from activefreq.training.config import load_preset
 from activefreq.training.start import initial_model
 
@@ -74,6 +75,13 @@ def parser() -> argparse.ArgumentParser:
         default=["acselect", "random", "entropy", "foreground_random"],
         metavar="S",
         help=f"any of {', '.join(STRATEGIES)} (default: acselect random entropy foreground_random)",
+    )
+    course.add_argument(
+        "--learner",
+        choices=("network", "readout"),
+        default="network",
+        help="what is trained in every round: the network, or, in a moment, a linear read-out of its fixed features "
+        "(default: network)",
     )
     course.add_argument("--rounds", type=int, default=3, metavar="R", help="how often a strategy chooses (default: 3)")
     course.add_argument("--seeds", type=int, default=3, metavar="N", help="runs with seeds 0 to N - 1 (default: 3)")
@@ -121,11 +129,17 @@ def run(options: argparse.Namespace) -> None:
             name: getattr(options, name)
             for name in ("images", "labels", "min_area", "group", "exclude", "pool", "test")
         },
+        "learner": options.learner,
         "start": described,
         **asdict(config),
     }
     claim_folder(options.output, settings)
-    results = simulate(course, start, pool, test, config, options.output, device=device, listener=tell)
+    learner: Learner = (
+        NetworkLearner(start, config, device)
+        if options.learner == "network"
+        else ReadoutLearner(start, pool, config, device)
+    )
+    results = simulate(course, learner, pool, test, config, options.output, listener=tell)
     write_report(results, {**settings, **asdict(course)}, options.output)
     print((options.output / "simulation.md").read_text(encoding="utf-8"))
 

@@ -17,7 +17,8 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, choose, simulate
 from activefreq.simulation.journal import RoundResult
-from activefreq.simulation.trainee import Outlook, Trainee, at_size, train
+from activefreq.simulation.readout import ReadoutLearner
+from activefreq.simulation.trainee import Learner, NetworkLearner, Outlook, at_size
 
 CPU = torch.device("cpu")
 QUICK = SimulationConfig(
@@ -42,10 +43,15 @@ def start(tiny_model: InteractiveModel) -> Checkpoint:
 
 
 def run(
-    course: Course, start: Checkpoint, folder: Path, listener: Callable[[RoundResult], None] | None = None
+    course: Course,
+    start: Checkpoint,
+    folder: Path,
+    listener: Callable[[RoundResult], None] | None = None,
+    *,
+    learner: Learner | None = None,
 ) -> list[RoundResult]:
     folder.mkdir(exist_ok=True)
-    return simulate(course, start, POOL, TEST, QUICK, folder, device=CPU, listener=listener)
+    return simulate(course, learner or NetworkLearner(start, QUICK, CPU), POOL, TEST, QUICK, folder, listener=listener)
 
 
 def test_every_strategy_labels_more_and_begins_alike(start: Checkpoint, tmp_path: Path) -> None:
@@ -92,11 +98,24 @@ def test_more_rounds_and_strategies_change_nothing_of_what_was_done(start: Check
 
 def test_the_start_is_not_changed_and_training_is_repeatable(start: Checkpoint) -> None:
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
-    one, two = (train(start, POOL[:3], QUICK, seed=1, device=CPU) for _ in range(2))
+    learner = NetworkLearner(start, QUICK, CPU)
+    one, two = (learner.train(POOL[:3], seed=1) for _ in range(2))
     assert all(torch.equal(before[name], value) for name, value in start.model.state_dict().items())
     image = TEST[0].image
     np.testing.assert_array_equal(one.probability(image), two.probability(image))
-    assert not np.array_equal(one.probability(image), Trainee(start.model, start.session, CPU).probability(image))
+    assert not np.array_equal(one.probability(image), learner.beginner().probability(image))
+
+
+def test_a_read_out_goes_the_same_course(start: Checkpoint, tmp_path: Path) -> None:
+    course = Course(("acselect", "random"), 2, (0,))
+    learner = ReadoutLearner(start, POOL, QUICK, CPU)
+    results = run(course, start, tmp_path, learner=learner)
+    assert [len(result.labelled) for result in results] == [2, 4, 6] * 2
+    assert all(set(result.figures) == {"miou@0"} for result in results)
+    # What an image costs does not depend on the read-out.
+    costs = {name: learner.annotation_clicks(sample) for sample in POOL for name in [sample.name]}
+    for result in results:
+        assert result.clicks == sum(costs[name] for name in result.labelled)
 
 
 def test_the_size_is_the_networks(start: Checkpoint) -> None:

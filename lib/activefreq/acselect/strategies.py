@@ -38,21 +38,30 @@ Strategy = Callable[[Pool, np.random.Generator], np.ndarray]
 """The values of the N images of a pool, (N,) float64; NaN where there is none to be had."""
 
 
+DOUBT_SHARE = 0.25
+"""How much of an image's value hangs on the doubt about it; the rest is novelty alone."""
+
+
 def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
-    """A random order, in which an image comes the sooner the more of its object is in doubt and the newer it is.
+    """The novelty, less a part of it for images about which the model has little doubt.
 
-    The first of the order is image i with a probability in proportion to score_i * novelty_i^2: k-means++ sampling with
-    the AcSelect score as a weight. The images with the very highest scores are often alike, and often freaks; what is
-    drawn by lot and far from what is labelled covers all of the doubtful images.
+    The greedy k-center choice (the image farthest from all with a label), in which the image with the highest AcSelect
+    score counts as 4 / 3 times as far away as the one with the lowest. Scores count by their rank: their highest values
+    are often freaks'. Where no image has a label yet, the rank alone decides.
 
-    Source: Arthur and Vassilvitskii, k-means++ (2007); for active learning Ash et al., BADGE (arXiv 1906.03671).
+    Source: Sener and Savarese, core-set active learning (arXiv 1708.00489), with a weight.
     """
+    scores = by_score(pool, generator)
+    ranks = np.full(len(scores), np.nan)
+    known = ~np.isnan(scores)
+    # Equal scores share a rank.
+    values, places = np.unique(scores[known], return_inverse=True)
+    ranks[known] = places / max(len(values) - 1, 1)
     novelty = np.where(np.isinf(pool.novelty), np.nan, pool.novelty)
-    known = novelty[~np.isnan(novelty)]
+    finite = novelty[~np.isnan(novelty)]
     # What is not known stands in the middle.
-    novelty = np.where(np.isnan(novelty), np.median(known) if len(known) else 1.0, novelty)
-    with np.errstate(divide="ignore"):
-        return np.log(by_score(pool, generator)) + 2.0 * np.log(novelty) + generator.gumbel(size=len(novelty))
+    novelty = np.where(np.isnan(novelty), np.median(finite) if len(finite) else 1.0, novelty)
+    return novelty * (1.0 - DOUBT_SHARE * (1.0 - ranks))
 
 
 def by_score(pool: Pool, generator: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from activefreq.models.coarse import CoarseOutput, to_size
+from activefreq.models.coarse import to_size
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.prompts import PROMPT_CHANNELS
 from activefreq.session.state import PreparedImage
@@ -47,7 +47,7 @@ def automatic_answer(model: InteractiveModel, image: PreparedImage) -> Automatic
         rgb = _resize(rgb, (side, side)).contiguous().to(device)
         output = model.coarse(rgb, torch.zeros(1, PROMPT_CHANNELS, side, side, device=device))
         probability = torch.sigmoid(output.logits.float())
-        embedding = _embedding(output, probability).cpu().numpy()
+        embedding = embed(output.feature, probability)[0].cpu().numpy()
         resized = _resize(probability.cpu(), image.shape)
     return AutomaticAnswer(resized[0, 0].clamp(0.0, 1.0).numpy(), embedding)
 
@@ -57,13 +57,22 @@ def automatic_probability(model: InteractiveModel, image: PreparedImage) -> np.n
     return automatic_answer(model, image).probability
 
 
-def _embedding(output: CoarseOutput, probability: torch.Tensor) -> torch.Tensor:
-    features = output.feature.float()
-    weights = to_size(probability, features.shape[2:])
+def embed(feature: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    """Embeddings of images, see `AutomaticAnswer`.
+
+    Args:
+        feature: (B, F, h, w), maps of the decoder (`CoarseOutput.feature`).
+        probability: (B, 1, H, W), of the foreground.
+
+    Returns:
+        (B, 2 F).
+    """
+    feature = feature.float()
+    weights = to_size(probability, feature.shape[2:])
     # A model that sees no object at all still says where it comes closest to seeing one.
-    weights = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-    means = features.mean((2, 3)), (features * weights).sum((2, 3))
-    return torch.cat([functional.normalize(mean, dim=1) for mean in means], dim=1)[0]
+    weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    means = feature.mean((2, 3)), (feature * weights).sum((2, 3))
+    return torch.cat([functional.normalize(mean, dim=1) for mean in means], dim=1)
 
 
 def _resize(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

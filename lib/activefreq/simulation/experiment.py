@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from activefreq.acselect.novelty import Novelty
 from activefreq.acselect.strategies import STRATEGIES, Pool
 from activefreq.acselect.turns import due_numbers
 from activefreq.data.samples import Sample
 from activefreq.errors import InputError
-from activefreq.models.checkpoint import Checkpoint
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.journal import RoundJournal, RoundResult
-from activefreq.simulation.trainee import Outlook, Trainee, train
+from activefreq.simulation.trainee import Learner, Outlook, Trainee
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,12 @@ class Course:
 
 def simulate(
     course: Course,
-    start: Checkpoint,
+    learner: Learner,
     pool: Sequence[Sample],
     test: Sequence[Sample],
     config: SimulationConfig,
     folder: Path,
     *,
-    device: torch.device,
     listener: Callable[[RoundResult], None] | None = None,
 ) -> list[RoundResult]:
     """Lets every strategy choose from the pool; rounds that a journal in `folder` has are not done again.
@@ -62,12 +59,11 @@ def simulate(
 
     Args:
         course: See `Course`.
-        start: What every training begins with; must not have been trained on these images.
+        learner: Makes the models; what it begins with must not have been trained on these images.
         pool: Images that can be labelled; names are unique.
         test: Images that never are, of other patients.
         config: See `SimulationConfig`.
         folder: For the journal; exists.
-        device: Where to compute.
         listener: Told of every round that was done now.
 
     Returns:
@@ -85,7 +81,7 @@ def simulate(
     done = journal.read()
     # Strategies go round by round side by side: they share the first model.
     for seed in course.seeds:
-        trainees = _Trainees(start, pool, config, seed=seed, device=device)
+        trainees = _Trainees(learner, pool, config, seed=seed)
         for round_ in range(course.rounds + 1):
             for strategy in course.strategies:
                 known = done.get((seed, strategy, round_))
@@ -146,18 +142,15 @@ class _Trainees:
     """Models by what they were trained on; remembers the last one, with its test.
 
     Args:
-        start, pool, config, device: As of `simulate`.
+        learner, pool, config: As of `simulate`.
         seed: Of the trainings.
     """
 
-    def __init__(
-        self, start: Checkpoint, pool: Sequence[Sample], config: SimulationConfig, *, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, learner: Learner, pool: Sequence[Sample], config: SimulationConfig, *, seed: int) -> None:
         self.seed = seed
-        self._start = start
+        self._learner = learner
         self._pool = {sample.name: sample for sample in pool}
         self._config = config
-        self._device = device
         self._last: _Trained | None = None
         self._initial_clicks: int | None = None
 
@@ -170,18 +163,17 @@ class _Trainees:
     def initial_clicks(self) -> int:
         """What those cost."""
         if self._initial_clicks is None:
-            beginner = Trainee(self._start.model, self._start.session, self._device)
             samples = [self._pool[name] for name in self.initial()]
-            self._initial_clicks = sum(beginner.annotation_clicks(samples, self._config))
+            self._initial_clicks = sum(self._learner.beginner().annotation_clicks(samples))
         return self._initial_clicks
 
     def of(self, labelled: Sequence[str], test: Sequence[Sample]) -> _Trained:
         names = frozenset(labelled)
         if self._last is None or self._last.labelled != names:
             samples = [self._pool[name] for name in sorted(names)]
-            trainee = train(self._start, samples, self._config, seed=self.seed, device=self._device)
+            trainee = self._learner.train(samples, self.seed)
             waiting = [sample for sample in self._pool.values() if sample.name not in names]
-            figures = trainee.test(test, self._config)
+            figures = trainee.test(test)
             seen = trainee.look_at(samples).embeddings
             self._last = _Trained(names, trainee, figures, waiting, trainee.look_at(waiting), seen)
         return self._last
@@ -213,5 +205,5 @@ def _run_round(
         clicks=clicks,
         figures=trained.figures,
         chosen=tuple(sample.name for sample in chosen),
-        chosen_clicks=sum(trained.trainee.annotation_clicks(chosen, config)),
+        chosen_clicks=sum(trained.trainee.annotation_clicks(chosen)),
     )
