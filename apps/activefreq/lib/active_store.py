@@ -30,7 +30,7 @@ RESERVED_SECONDS = 3600.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (
-    image TEXT PRIMARY KEY, version TEXT NOT NULL, stamp TEXT NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL UNIQUE, version TEXT NOT NULL, stamp TEXT NOT NULL,
     acselect REAL, entropy REAL, foreground REAL, slice INTEGER, problem TEXT
 );
 CREATE TABLE IF NOT EXISTS embeddings (
@@ -44,7 +44,7 @@ INSERT OR IGNORE INTO counters VALUES ('turn', 0);
 """
 
 _FORMAT = 1
-"""Of what scoring writes: in files of an older one the scores lack their embeddings, and are computed again."""
+"""Of what scoring writes: scores of an older file lack their embeddings, and are computed again."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,19 @@ class ActiveStore:
             logger.warning("%s is damaged (%s): scores and turns begin anew", path, error)
             path.unlink()
             self._connection = _connect(path)
-        self._cache: tuple[int, dict[str, StoredScore]] | None = None
+        self._scores: dict[str, StoredScore] = {}
+        self._last = 0
 
     def scores(self) -> dict[str, StoredScore]:
         """All scores by image id; not to be changed."""
         with self._lock:
-            # Counts what other connections committed; own writes empty the cache themselves.
-            state = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            if self._cache is None or self._cache[0] != state:
-                rows = self._connection.execute("SELECT * FROM scores").fetchall()
-                self._cache = state, {row[0]: _stored(row) for row in rows}
-            return self._cache[1]
+            # What was saved since, here or in another process: a score that is replaced has a new number.
+            rows = self._connection.execute("SELECT * FROM scores WHERE number > ? ORDER BY number", (self._last,))
+            new = rows.fetchall()
+            if new:
+                self._scores = self._scores | {row[1]: _stored(row) for row in new}
+                self._last = new[-1][0]
+            return self._scores
 
     def embeddings(self, *, after: int = 0) -> list[StoredEmbedding]:
         """Embeddings with a number above `after`, by their number: what was saved since one last looked."""
@@ -141,7 +143,8 @@ class ActiveStore:
         values = (score.acselect, score.entropy, score.foreground, score.slice) if score else (None,) * 4
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO scores (image, version, stamp, acselect, entropy, foreground, slice, problem) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (image, stored.version, stored.stamp, *values, stored.problem or None),
             )
             cursor.execute(
@@ -154,7 +157,6 @@ class ActiveStore:
                     "INSERT INTO embeddings (image, version, vector) VALUES (?, ?, ?)",
                     (image, stored.version, np.asarray(embedding, "<f4").tobytes()),
                 )
-            self._cache = None
 
     def next_image(
         self, waiting: Sequence[str], values: np.ndarray, client: str, *, now: Callable[[], float] = time.time
@@ -257,9 +259,9 @@ def _place(folder: Path) -> Path:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     try:
-        connection.executescript(_SCHEMA)
         if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-            connection.executescript(f"DELETE FROM scores; PRAGMA user_version = {_FORMAT};")
+            connection.executescript(f"DROP TABLE IF EXISTS scores; PRAGMA user_version = {_FORMAT};")
+        connection.executescript(_SCHEMA)
     except sqlite3.Error:
         connection.close()
         raise
@@ -267,6 +269,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _stored(row: tuple) -> StoredScore:
-    _, version, stamp, acselect, entropy, foreground, number, problem = row
+    _, _, version, stamp, acselect, entropy, foreground, number, problem = row
     score = None if problem else ImageScore(acselect, entropy, foreground, number)
     return StoredScore(version, stamp, score, problem or "")

@@ -27,12 +27,14 @@ class Novelty:
         if self._vectors.ndim != 2:
             raise InputError(f"embeddings of shape (N, D) are needed, not {self._vectors.shape}")
         self._seen = self._vectors[:0]
+        self._unknown = np.isnan(self._vectors).any(axis=1)
         self._nearest = np.full(len(self._vectors), np.inf, np.float32)
 
     def add(self, vectors: np.ndarray) -> None:
         """Appends images, (K, D)."""
         vectors = self._checked(vectors)
         self._vectors = np.concatenate([self._vectors, vectors])
+        self._unknown = np.concatenate([self._unknown, np.isnan(vectors).any(axis=1)])
         self._nearest = np.concatenate([self._nearest, _nearest(vectors, self._seen)])
 
     def see(self, vectors: np.ndarray) -> None:
@@ -60,7 +62,7 @@ class Novelty:
         nearest = self._nearest
         if also is not None:
             nearest = np.minimum(nearest, _nearest(self._vectors, self._checked(also)))
-        return np.where(np.isnan(self._vectors).any(axis=1), np.nan, np.sqrt(nearest.astype(np.float64)))
+        return np.where(self._unknown, np.nan, np.sqrt(nearest.astype(np.float64)))
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
         vectors = np.asarray(vectors, np.float32)
