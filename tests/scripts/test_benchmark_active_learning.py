@@ -18,18 +18,20 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.server
 @pytest.mark.slow
 def test_small_benchmark(tmp_path: Path) -> None:
-    done = run("--images", "5", "--samples", "2", "--rounds", "1", "--scored", "2", "--output", str(tmp_path))
+    size = ["--images", "5", "--samples", "2", "--rounds", "1", "--scored", "2", "--clicks", "3"]
+    done = run(*size, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "benchmark_active_learning.json").read_text())
-    assert set(figures["next_sample_ms"]) == {"acselect", "random", "entropy", "foreground_random"}
+    assert set(figures["next_sample_ms"]) == {"acselect", "acselect_score", "random", "entropy", "foreground_random"}
     for times in figures["next_sample_ms"].values():
         assert 0 < times["median"] <= times["most"]
+        assert times["on a processor"] >= 0
     (turn,) = figures["clicks"]["turns"]
-    assert turn["clicks"] > 0
+    assert 0 < turn["clicks"] <= 3
     assert figures["clicks"]["ratio"] == pytest.approx(turn["during"] / turn["alone"])
 
 
-@pytest.mark.parametrize("name", ["images", "samples", "rounds", "scored"])
+@pytest.mark.parametrize("name", ["images", "samples", "rounds", "scored", "clicks"])
 def test_wrong_options_end_with_one_line(name: str) -> None:
     done = run(f"--{name}", "0")
     assert done.returncode == 2
