@@ -244,6 +244,21 @@ def test_embeddings_of_two_models_are_not_compared(parts: Parts, checkpoint: Pat
     assert after["volume"] != pytest.approx(before["volume"], abs=1e-3)
 
 
+def test_what_a_new_model_knows_is_used_although_most_images_are_gone(
+    parts: Parts, studies: Path, checkpoint: Path
+) -> None:
+    parts.score()
+    parts.novelty()
+    for name in ("picture1.png", "picture2.png", "broken.png"):
+        (studies / name).unlink()
+    parts.datastore.refresh()
+    parts.label("picture0")
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    parts.score()
+    expected = np.linalg.norm(parts.embedding("volume") - parts.embedding("picture0"))
+    assert parts.novelty() == {"volume": pytest.approx(float(expected), abs=1e-3)}
+
+
 def test_an_image_like_a_labelled_one_has_no_chance(parts: Parts, studies: Path) -> None:
     """A copy of a labelled image is the least worth of all, however much of its object is in doubt."""
     (studies / "twin.png").write_bytes((studies / "picture0.png").read_bytes())

@@ -167,11 +167,13 @@ def test_documented_commands_run(
 ) -> None:
     """As they stand, but for the folders, the start, and a size that takes seconds."""
     words = list(arguments)
+    (tmp_path / "none.txt").write_text("no_such_image\n")
     for name, value in (
         ("--images", pictures.images),
         ("--labels", pictures.labels),
         ("--output", tmp_path / "documented"),
         ("--group", "(.*)"),
+        ("--exclude", tmp_path / "none.txt"),
     ):
         if name in words:
             words[words.index(name) + 1] = str(value)

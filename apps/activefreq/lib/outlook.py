@@ -42,6 +42,9 @@ class Outlook:
         with_others = [image for image, holder in self._store.reserved().items() if holder != client]
         with self._lock:
             self._read()
+            # The old model's embeddings serve until the new one has looked at half of the images.
+            if self._space and self._next and 2 * self._next.count(waiting) >= self._space.count(waiting):
+                self._space, self._next = self._next, None
             novelty = np.full(len(waiting), np.nan)
             if self._space is not None:
                 novelty = self._space.novelty(waiting, labelled, with_others)
@@ -56,12 +59,10 @@ class Outlook:
                 self._space = self._space or _Space(version)
                 self._space.add(ones)
                 continue
-            # Embeddings of two models do not mix: those of the old one serve until the new one has scored half.
+            # Embeddings of two models do not mix.
             if self._next is None or self._next.version != version:
                 self._next = _Space(version)
             self._next.add(ones)
-            if len(self._next) >= len(self._space) / 2:
-                self._space, self._next = self._next, None
         if new:
             self._last = new[-1].number
 
@@ -88,8 +89,9 @@ class _Space:
         self._novelty: Novelty | None = None
         self._seen: frozenset[str] = frozenset()
 
-    def __len__(self) -> int:
-        return len(self._vectors)
+    def count(self, images: Sequence[str]) -> int:
+        """How many of the images have an embedding here."""
+        return sum(image in self._vectors for image in images)
 
     def add(self, embeddings: Sequence[StoredEmbedding]) -> None:
         new = {one.image: one.vector for one in embeddings}

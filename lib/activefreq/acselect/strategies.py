@@ -46,8 +46,8 @@ def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
     """The novelty, less a part of it for images about which the model has little doubt.
 
     The greedy k-center choice (the image farthest from all with a label), in which the image with the highest AcSelect
-    score counts as 4 / 3 times as far away as the one with the lowest. Scores count by their rank: their highest values
-    are often freaks'. Where no image has a label yet, the rank alone decides.
+    score counts as 4 / 3 times as far away as the one with the lowest. Scores count by their rank, so that
+    a freak's counts no more than the next one. Where no image has a label yet, the rank alone decides.
 
     Source: Sener and Savarese, core-set active learning (arXiv 1708.00489), with a weight.
     """
