@@ -24,6 +24,7 @@ import numpy as np
 
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.data.discovery import find_samples
+from activefreq.data.names import read_names
 from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
@@ -34,8 +35,9 @@ from activefreq.session.segmenter import resolve_device
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, simulate
 from activefreq.simulation.journal import RoundResult
+from activefreq.simulation.readout import ReadoutLearner
 from activefreq.simulation.report import write_report
-from activefreq.simulation.trainee import at_size
+from activefreq.simulation.trainee import Learner, NetworkLearner, at_size
 from activefreq.training.config import load_preset
 from activefreq.training.start import initial_model
 
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--labels", metavar="DIR", help="masks, named like the images; not for a studies folder")
     data.add_argument("--min-area", type=int, default=1, metavar="N", help="leave out smaller objects (default: 1)")
     data.add_argument("--group", metavar="RULE", help="what belongs to one patient, see evaluate_noc.py")
+    data.add_argument("--exclude", metavar="FILE", help="leave out the images that a list (.txt, .csv) names")
     data.add_argument(
         "--pool", type=int, default=200, metavar="N", help="images of the training part that may be labelled (200)"
     )
@@ -72,6 +75,13 @@ def parser() -> argparse.ArgumentParser:
         default=["acselect", "random", "entropy", "foreground_random"],
         metavar="S",
         help=f"any of {', '.join(STRATEGIES)} (default: acselect random entropy foreground_random)",
+    )
+    course.add_argument(
+        "--learner",
+        choices=("network", "readout"),
+        default="network",
+        help="what is trained in every round: the network, or, in a moment, a linear read-out of its fixed features "
+        "(default: network)",
     )
     course.add_argument("--rounds", type=int, default=3, metavar="R", help="how often a strategy chooses (default: 3)")
     course.add_argument("--seeds", type=int, default=3, metavar="N", help="runs with seeds 0 to N - 1 (default: 3)")
@@ -115,12 +125,21 @@ def run(options: argparse.Namespace) -> None:
     start, described = find_start(options.start, config.size)
     pool, test = find_parts(options)
     settings = {
-        **{name: getattr(options, name) for name in ("images", "labels", "min_area", "group", "pool", "test")},
+        **{
+            name: getattr(options, name)
+            for name in ("images", "labels", "min_area", "group", "exclude", "pool", "test")
+        },
+        "learner": options.learner,
         "start": described,
         **asdict(config),
     }
     claim_folder(options.output, settings)
-    results = simulate(course, start, pool, test, config, options.output, device=device, listener=tell)
+    learner: Learner = (
+        NetworkLearner(start, config, device)
+        if options.learner == "network"
+        else ReadoutLearner(start, pool, config, device)
+    )
+    results = simulate(course, learner, pool, test, config, options.output, listener=tell)
     write_report(results, {**settings, **asdict(course)}, options.output)
     print((options.output / "simulation.md").read_text(encoding="utf-8"))
 
@@ -138,7 +157,13 @@ def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]
     """The pool and the test images, drawn from the parts of the division by groups that training uses."""
     if options.pool < 1 or options.test < 1:
         raise InputError(f"--pool and --test must be at least 1, not {options.pool} and {options.test}")
-    source = find_samples(options.images, options.labels, min_area=options.min_area, group=options.group)
+    source = find_samples(
+        options.images,
+        options.labels,
+        min_area=options.min_area,
+        group=options.group,
+        exclude=() if options.exclude is None else read_names(options.exclude),
+    )
     parts = []
     for part, limit in (("train", options.pool), ("test", options.test)):
         indices = [index for index, group in enumerate(source.groups) if part_of(group) == part]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,55 +10,114 @@ from hypothesis import strategies as st
 from activefreq.acselect.ranking import ImageScore
 from activefreq.acselect.strategies import (
     STRATEGIES,
+    Pool,
+    Strategy,
     at_random,
     at_random_with_foreground,
     by_acselect,
-    by_acselect_draw,
     by_entropy,
+    by_score,
 )
+from activefreq.errors import InputError
 
 
 def score(acselect: float, entropy: float = 0.0, foreground: float = 0.0) -> ImageScore:
     return ImageScore(acselect, entropy, foreground, 0)
 
 
-def test_values_are_those_of_the_scores() -> None:
-    images = [score(0.1, 0.5, 0.2), None, score(0.3, 0.4, 0.0)]
+def pool(*scores: ImageScore | None, novelty: Sequence[float] | None = None) -> Pool:
+    return Pool(scores, np.full(len(scores), np.nan) if novelty is None else np.array(novelty))
+
+
+def first_shares(strategy: Strategy, images: Pool, draws: int = 4000) -> np.ndarray:
+    """How often each image is the first."""
     generator = np.random.default_rng(0)
-    np.testing.assert_array_equal(by_acselect(images, generator), [0.1, np.nan, 0.3])
+    firsts = [int(np.nanargmax(strategy(images, generator))) for _ in range(draws)]
+    return np.bincount(firsts, minlength=len(images.scores)) / draws
+
+
+def assert_shares(found: np.ndarray, expected: Sequence[float], draws: int = 4000) -> None:
+    """Within four standard deviations of a binomial."""
+    shares = np.array(expected) / np.sum(expected)
+    assert (np.abs(found - shares) <= 4 * np.sqrt(shares * (1 - shares) / draws)).all()
+
+
+def test_values_are_those_of_the_scores() -> None:
+    images = pool(score(0.1, 0.5, 0.2), None, score(0.3, 0.4, 0.0))
+    generator = np.random.default_rng(0)
+    np.testing.assert_array_equal(by_score(images, generator), [0.1, np.nan, 0.3])
     np.testing.assert_array_equal(by_entropy(images, generator), [0.5, np.nan, 0.4])
 
 
 def test_foreground_goes_first_then_what_is_not_known() -> None:
-    images = [score(0, 0, 0.0), None, score(0, 0, 0.5)]
+    images = pool(score(0, 0, 0.0), None, score(0, 0, 0.5))
     generator = np.random.default_rng(0)
     for _ in range(20):
         assert np.argsort(at_random_with_foreground(images, generator)).tolist() == [0, 1, 2]
 
 
 def test_random_takes_every_image_equally_often() -> None:
-    generator = np.random.default_rng(0)
-    firsts = [int(np.argmax(at_random([None] * 4, generator))) for _ in range(2000)]
-    # Four standard deviations of a binomial with p = 1/4.
-    assert np.abs(np.bincount(firsts, minlength=4) - 500).max() < 4 * np.sqrt(2000 * 0.25 * 0.75)
+    assert_shares(first_shares(at_random, pool(*[None] * 4)), [1, 1, 1, 1])
 
 
-def test_draws_are_in_proportion_to_the_score() -> None:
-    generator = np.random.default_rng(0)
-    images = [score(0.1), score(0.3), score(0.6), score(0.0)]
-    firsts = [int(np.argmax(by_acselect_draw(images, generator))) for _ in range(4000)]
-    shares = np.array([0.1, 0.3, 0.6, 0.0])
-    allowed = 4 * np.sqrt(4000 * shares * (1 - shares))
-    assert (np.abs(np.bincount(firsts, minlength=4) - 4000 * shares) <= allowed).all()
+def values_by_acselect(images: Pool) -> list[float]:
+    return by_acselect(images, np.random.default_rng(0)).tolist()
+
+
+def test_acselect_takes_the_newest_of_images_about_which_there_is_as_much_doubt() -> None:
+    images = pool(*[score(0.3)] * 4, novelty=[0.5, 0.7, 0.0, 0.6])
+    assert np.argsort(values_by_acselect(images)).tolist() == [2, 0, 3, 1]
+
+
+def test_acselect_takes_the_more_doubtful_of_images_that_are_about_as_new() -> None:
+    images = pool(*[score(value) for value in (0.1, 0.2, 0.9)], novelty=[1.0, 1.0, 1.0])
+    assert values_by_acselect(images) == pytest.approx([0.75, 0.875, 1.0])
+    # The highest score does not count by how high it is, and doubt never makes up for an image that is known.
+    images = pool(*[score(value) for value in (0.1, 0.2, 0.3)], novelty=[1.4, 1.0, 1.0])
+    assert values_by_acselect(images) == pytest.approx([1.05, 0.875, 1.0])
+    images = pool(*[score(value) for value in (0.1, 0.2, 0.3)], novelty=[0.2, 0.1, 0.0])
+    assert np.argmax(values_by_acselect(images)) == 0
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
+def test_acselect_goes_by_the_score_where_novelty_is_not_known(unknown: float) -> None:
+    images = pool(score(0.1), score(0.6), None, score(0.3), novelty=[unknown] * 4)
+    assert values_by_acselect(images) == pytest.approx([0.75, 1.0, float("nan"), 0.875], nan_ok=True)
+
+
+def test_an_image_of_unknown_novelty_counts_as_the_middle_one() -> None:
+    images = pool(*[score(0.2)] * 4, novelty=[1.0, float("nan"), 2.0, 3.0])
+    values = values_by_acselect(images)
+    assert values[1] == values[2]
+    assert values[0] < values[1] < values[3]
+
+
+def test_a_pool_has_a_novelty_for_each_image() -> None:
+    with pytest.raises(InputError, match="2 scores need as many"):
+        Pool([None, None], np.zeros(3))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-@given(known=st.lists(st.one_of(st.none(), st.floats(0, 1, width=32)), max_size=12), seed=st.integers(0, 2**32 - 1))
+@given(
+    known=st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.floats(0, 1, width=32)),
+            st.floats(0, 1e6) | st.sampled_from([float("inf"), float("nan")]),
+        ),
+        max_size=12,
+    ),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_a_strategy_values_every_image_and_is_a_function_of_its_seed(
-    name: str, known: list[float | None], seed: int
+    name: str, known: list[tuple[float | None, float]], seed: int
 ) -> None:
-    images = [None if value is None else score(value, value, value) for value in known]
+    images = pool(
+        *(None if value is None else score(value, value, value) for value, _ in known),
+        novelty=[novelty for _, novelty in known],
+    )
     values, again = (STRATEGIES[name](images, np.random.default_rng(seed)) for _ in range(2))
-    assert values.shape == (len(images),)
+    assert values.shape == (len(known),)
     assert values.dtype == np.float64
     np.testing.assert_array_equal(values, again)
+    # A scored image always has a value.
+    assert not np.isnan(values[[value is not None for value, _ in known]]).any()

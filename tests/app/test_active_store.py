@@ -42,6 +42,46 @@ def test_sees_what_another_connection_saved(store: ActiveStore, tmp_path: Path) 
     assert store.scores() == {"a": SCORE}
 
 
+def test_embeddings_come_back_in_the_order_in_which_they_were_saved(store: ActiveStore, tmp_path: Path) -> None:
+    for number, image in enumerate("abc"):
+        store.save(image, SCORE, np.array([number, 0.5]))
+    first = store.embeddings()
+    assert [(one.image, one.version, one.vector.tolist()) for one in first] == [
+        ("a", "v1", [0.0, 0.5]),
+        ("b", "v1", [1.0, 0.5]),
+        ("c", "v1", [2.0, 0.5]),
+    ]
+    other = ActiveStore(tmp_path / "active.sqlite")
+    other.save("c", SCORE, np.array([7.0, 0.5]))
+    assert [(one.image, one.vector[0]) for one in store.embeddings(after=first[-1].number)] == [("c", 7.0)]
+    # An image that cannot be used any more has none.
+    other.save("a", UNUSABLE)
+    assert [one.image for one in store.embeddings()] == ["b", "c"]
+
+
+def test_what_is_with_somebody(store: ActiveStore) -> None:
+    values = {"a": 0.9, "b": 0.5, "c": 0.1}
+    ask(store, values, "anna")
+    ask(store, values, "bert")
+    assert store.reserved(now=lambda: 0.0) == {"a": "anna", "b": "bert"}
+    ask(store, values, "anna")
+    assert store.reserved(now=lambda: 0.0) == {"c": "anna", "b": "bert"}
+    assert store.reserved(now=lambda: RESERVED_SECONDS + 1) == {}
+
+
+def test_scores_of_a_file_without_embeddings_are_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "active.sqlite"
+    store = ActiveStore(path)
+    store.save("a", SCORE)
+    assert ask(store, {"a": 0.9, "b": 0.5}, "anna") == "a"
+    store._connection.execute("PRAGMA user_version = 0")
+    store.close()
+    again = ActiveStore(path)
+    assert again.scores() == {}
+    # Turns are kept.
+    assert ask(again, {"a": 0.9, "b": 0.5}, "bert") == "b"
+
+
 def _save_many(path: Path, prefix: str) -> None:
     store = ActiveStore(path)
     for number in range(40):

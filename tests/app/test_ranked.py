@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from activefreq.acselect.strategies import STRATEGIES
 from activefreq.errors import CheckpointError
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
-from activefreq.session.automatic import automatic_probability
+from activefreq.session.automatic import automatic_answer, automatic_probability
 from activefreq.session.state import prepare_image
-from lib.active_store import ActiveStores
+from lib.active_store import ActiveStores, StoredScore
+from lib.labelled import labelled_sample
+from lib.outlook import Outlooks
 from lib.scoring import make_scoring_methods
 from lib.scoring.demand import ScoringDemand
 from lib.served_model import ServedModel
@@ -32,12 +35,30 @@ class Parts:
         self.stores = ActiveStores()
         self.model = ServedModel(str(checkpoint), device="cpu", cache_bytes=1 << 20)
         self.demand = ScoringDemand(self.model, self.stores)
+        self.outlook = Outlooks().of(self.stores.of(studies))
         self._scoring = make_scoring_methods(self.model, self.stores, share=1.0)["acselect"]
         self._strategies = make_strategies(self.stores)
         self.store = self.stores.of(studies)
 
     def score(self) -> dict[str, Any]:
         return self._scoring({"method": "acselect"}, self.datastore)
+
+    def label(self, *images: str) -> None:
+        """Saves a label of each image."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder, "label.nrrd"))
+            sitk.WriteImage(sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8)), path)
+            for image in images:
+                self.datastore.save_label(image, path, "final", {})
+
+    def novelty(self, client: str = "") -> dict[str, float]:
+        """Of the waiting images."""
+        waiting = self.datastore.get_unlabeled_images()
+        pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client)
+        return dict(zip(waiting, pool.novelty.tolist(), strict=True))
+
+    def embedding(self, image: str) -> np.ndarray:
+        return next(one.vector for one in self.store.embeddings() if one.image == image)
 
     def next(self, strategy: str, client: str = "") -> Any:
         return self._strategies[strategy]({"strategy": strategy, "client_id": client}, self.datastore)
@@ -108,7 +129,7 @@ def test_scores_do_not_pass_through_the_datastores_file(parts: Parts, studies: P
     parts.score()
     other = StudiesFolder(str(studies), auto_reload=False)
     other.update_image_info("picture0", {"note": "mine"})
-    assert parts.next("acselect")["score"] == round(
+    assert parts.next("acselect_score")["score"] == round(
         max(one.score.acselect for one in parts.store.scores().values() if one.score), 6
     )
 
@@ -117,7 +138,7 @@ def test_the_next_image_is_the_most_doubtful_and_says_its_slice(parts: Parts) ->
     parts.score()
     scores = {image: one.score for image, one in parts.store.scores().items() if one.score}
     expected = sorted(scores, key=lambda image: -scores[image].acselect)
-    answers = [parts.next("acselect") for _ in range(4)]
+    answers = [parts.next("acselect_score") for _ in range(4)]
     assert [answer["id"] for answer in answers] == expected
     assert all(answer["slice"] == scores[answer["id"]].slice for answer in answers)
     assert {answer["waiting"] for answer in answers} == {5}
@@ -152,15 +173,100 @@ def test_nothing_to_label(tmp_path: Path, checkpoint: Path) -> None:
     assert not parts.demand.is_new(parts.datastore)
 
 
-def test_everything_labelled(parts: Parts, studies: Path, tmp_path: Path) -> None:
-    label = tmp_path / "label.nrrd"
-    sitk.WriteImage(sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8)), str(label))
-    for image in parts.datastore.list_images():
-        parts.datastore.save_label(image, str(label), "final", {})
+def test_everything_labelled(parts: Parts) -> None:
+    parts.label(*parts.datastore.list_images())
     assert parts.next("acselect") is None
     assert parts.next("random") is None
     assert parts.score()["scored"] == 0
     assert not parts.demand.is_new(parts.datastore)
+
+
+def test_embeddings_are_those_of_the_library(parts: Parts, studies: Path) -> None:
+    parts.score()
+    assert {one.image for one in parts.store.embeddings()} == {"picture0", "picture1", "picture2", "volume"}
+    assert {one.version for one in parts.store.embeddings()} == {parts.model.version}
+    model = parts.model.current().segmenter.model
+    image = read_volume(studies / "picture1.png").array[0]
+    expected = automatic_answer(model, prepare_image(image)).embedding
+    np.testing.assert_array_equal(parts.embedding("picture1"), expected)
+    assert parts.embedding("volume").shape == expected.shape
+
+
+def test_what_is_labelled_and_what_others_label_is_not_new(parts: Parts) -> None:
+    parts.score()
+    assert np.isinf(parts.novelty()["picture0"])
+    assert np.isnan(parts.novelty()["broken"])
+    parts.label("picture0")
+
+    def far(image: str, *others: str) -> float:
+        return min(float(np.linalg.norm(parts.embedding(image) - parts.embedding(other))) for other in others)
+
+    novelty = parts.novelty()
+    assert novelty["picture1"] == pytest.approx(far("picture1", "picture0"), abs=1e-3)
+    assert novelty["volume"] == pytest.approx(far("volume", "picture0"), abs=1e-3)
+    given_to_anna = parts.next("acselect", "anna")["id"]
+    for image in {"picture1", "picture2", "volume"} - {given_to_anna}:
+        assert parts.novelty("bert")[image] == pytest.approx(far(image, "picture0", given_to_anna), abs=1e-3)
+        assert parts.novelty("anna")[image] == pytest.approx(far(image, "picture0"), abs=1e-3)
+    parts.datastore.remove_label("picture0", "final")
+    assert np.isinf(parts.novelty("anna")["picture1"])
+
+
+def test_new_and_changed_images_find_their_place_among_the_others(parts: Parts, studies: Path) -> None:
+    parts.score()
+    parts.label("picture0")
+    parts.novelty()
+    Image.new("RGB", (20, 20), "red").save(studies / "new.png")
+    Image.new("RGB", (50, 60), "blue").save(studies / "picture1.png")
+    parts.datastore.refresh()
+    parts.score()
+    novelty = parts.novelty()
+    for image in ("new", "picture1", "picture2"):
+        expected = np.linalg.norm(parts.embedding(image) - parts.embedding("picture0"))
+        assert novelty[image] == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_embeddings_of_two_models_are_not_compared(parts: Parts, checkpoint: Path) -> None:
+    parts.score()
+    parts.label("picture0")
+    before = parts.novelty()
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    # A new model has looked at one image of four.
+    vector = np.full(len(parts.embedding("picture1")), 9.0)
+    stored = parts.store.scores()["picture1"]
+    parts.store.save("picture1", StoredScore(parts.model.version, stored.stamp, stored.score), vector)
+    assert parts.novelty() == pytest.approx(before, nan_ok=True)
+    parts.score()
+    after = parts.novelty()
+    # It has looked at the labelled image too, else nothing would be known.
+    expected = np.linalg.norm(parts.embedding("volume") - parts.embedding("picture0"))
+    assert after["volume"] == pytest.approx(float(expected), abs=1e-3)
+    assert after["volume"] != pytest.approx(before["volume"], abs=1e-3)
+
+
+def test_what_a_new_model_knows_is_used_although_most_images_are_gone(
+    parts: Parts, studies: Path, checkpoint: Path
+) -> None:
+    parts.score()
+    parts.novelty()
+    for name in ("picture1.png", "picture2.png", "broken.png"):
+        (studies / name).unlink()
+    parts.datastore.refresh()
+    parts.label("picture0")
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    parts.score()
+    expected = np.linalg.norm(parts.embedding("volume") - parts.embedding("picture0"))
+    assert parts.novelty() == {"volume": pytest.approx(float(expected), abs=1e-3)}
+
+
+def test_an_image_like_a_labelled_one_has_no_chance(parts: Parts, studies: Path) -> None:
+    """A copy of a labelled image is the least worth of all, however much of its object is in doubt."""
+    (studies / "twin.png").write_bytes((studies / "picture0.png").read_bytes())
+    parts.datastore.refresh()
+    parts.score()
+    parts.label("picture0")
+    given_out = [parts.next("acselect", client)["id"] for client in "abcd"]
+    assert given_out[-1] == "twin"
 
 
 def test_scoring_is_asked_for_once_and_only_if_there_is_something_to_score(parts: Parts, checkpoint: Path) -> None:

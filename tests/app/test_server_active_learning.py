@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
 import SimpleITK as sitk
-from server import Server
+from PIL import Image
+from server import Server, running_server
 
 from activefreq import Click, InteractiveSegmenter
 from activefreq.acselect.suggestions import suggest_regions
+from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.files.volumes import read_volume
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
@@ -65,12 +69,12 @@ def test_tells_the_clients_what_there_is(server: Server) -> None:
     info = requests.get(f"{server.url}/info/", timeout=60).json()
     assert info["models"]["activefreq_regions"]["type"] == "segmentation"
     assert info["models"]["activefreq_regions"]["labels"] == {"suggested_add": 1, "suggested_remove": 2}
-    assert {"acselect", "random", "entropy", "foreground_random"} <= set(info["strategies"])
+    assert {"acselect", "acselect_score", "random", "entropy", "foreground_random"} <= set(info["strategies"])
     assert set(info["scoring"]) == {"acselect"}
 
 
 def test_the_most_doubtful_image_is_next_and_no_one_gets_anothers(scored: Server) -> None:
-    samples = [post(scored, "/activelearning/acselect", client_id=client) for client in ("anna", "bert", "carl")]
+    samples = [post(scored, "/activelearning/acselect_score", client_id=client) for client in ("anna", "bert", "carl")]
     assert len({sample["id"] for sample in samples}) == 3
     scores = [sample["score"] for sample in samples]
     assert scores == sorted(scores, reverse=True)
@@ -79,6 +83,14 @@ def test_the_most_doubtful_image_is_next_and_no_one_gets_anothers(scored: Server
         assert 0 <= sample["slice"] < len(read_volume(sample["path"]).array)
     again = post(scored, "/activelearning/acselect", client_id="anna")
     assert again["id"] not in {sample["id"] for sample in samples}
+
+
+@pytest.mark.parametrize("strategy", ["acselect", "acselect_score", "random", "entropy", "foreground_random", "first"])
+def test_every_strategy_gives_an_image_without_a_label_and_another_after_a_skip(scored: Server, strategy: str) -> None:
+    first, second = (post(scored, f"/activelearning/{strategy}", client_id=f"at {strategy}") for _ in range(2))
+    assert {first["id"], second["id"]} <= {path.name.split(".")[0] for path in scored.studies.iterdir()}
+    # MONAI Label's own strategy knows no turns.
+    assert first["id"] != second["id"] or strategy == "first"
 
 
 def test_a_sample_starts_no_scoring_when_all_is_scored(scored: Server) -> None:
@@ -156,3 +168,36 @@ def test_a_click_at_the_suggested_place_can_be_made(server: Server) -> None:
     i, j, k = first["click"]
     assert bool(mask[k, j, i]) == first["positive"]
     assert Click(j, i, first["positive"]) in [Click(c[1], c[0], bool(c[3])) for c in after["clicks"]]
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_empty_then_filled_then_labelled(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    with running_server(studies, tmp_path, conf={"checkpoint": str(tiny_checkpoint), "device": "cpu"}) as server:
+        assert post(server, "/activelearning/acselect") == {}
+        assert requests.post(f"{server.url}/scoring/acselect", params={"run_sync": True}, timeout=300).ok
+        image = dermoscopy_like((48, 64)).image
+        for name in ("one", "two"):
+            body = io.BytesIO()
+            Image.fromarray(image).save(body, "png")
+            answer = requests.put(
+                f"{server.url}/datastore/", params={"image": name}, files={"file": (f"{name}.png", body.getvalue())}
+            )
+            assert answer.ok, answer.text
+        scored = requests.post(f"{server.url}/scoring/acselect", params={"run_sync": True}, timeout=300)
+        assert scored.ok, scored.text
+        given_out = [post(server, "/activelearning/acselect", client_id=client) for client in "ab"]
+        assert sorted(sample["id"] for sample in given_out) == ["one", "two"]
+        assert all("score" in sample for sample in given_out)
+        label = tmp_path / "label.nrrd"
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((1, 48, 64), np.uint8)), str(label))
+        for name in ("one", "two"):
+            answer = requests.put(
+                f"{server.url}/datastore/label",
+                params={"image": name, "tag": "final"},
+                files={"label": ("label.nrrd", label.read_bytes())},
+            )
+            assert answer.ok, answer.text
+        for strategy in ("acselect", "random", "entropy", "foreground_random"):
+            assert post(server, f"/activelearning/{strategy}") == {}

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import importlib.util
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 @dataclass(frozen=True)
 class Address:
     url: str
+    pid: int
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         assert len(list(studies.glob("*.png"))) in (2, 5)
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield Address(f"http://127.0.0.1:{server.server_port}")
+            yield Address(f"http://127.0.0.1:{server.server_port}", os.getpid())
             server.shutdown()
 
     monkeypatch.setattr(StandIn, "asked", [], raising=False)
@@ -78,12 +80,13 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_small_benchmark(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--images", "5", "--samples", "2", "--rounds", "1", "--scored", "2"]
+    small = ["--images", "5", "--samples", "2", "--rounds", "1", "--scored", "2", "--clicks", "3"]
     assert script.main([*small, "--output", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "benchmark_active_learning.json").read_text())
-    assert set(figures["next_sample_ms"]) == {"acselect", "random", "entropy", "foreground_random"}
+    assert set(figures["next_sample_ms"]) == {"acselect", "acselect_score", "random", "entropy", "foreground_random"}
     for times in figures["next_sample_ms"].values():
         assert 0 < times["median"] <= times["most"]
+        assert times["on a processor"] >= 0
     (turn,) = figures["clicks"]["turns"]
     assert turn["clicks"] == 3
     assert figures["clicks"]["ratio"] == pytest.approx(turn["during"] / turn["alone"])
@@ -96,7 +99,7 @@ def test_small_benchmark(script: ModuleType, tmp_path: Path, capsys: pytest.Capt
     }
 
 
-@pytest.mark.parametrize("name", ["images", "samples", "rounds", "scored"])
+@pytest.mark.parametrize("name", ["images", "samples", "rounds", "scored", "clicks"])
 def test_wrong_options_end_with_one_line(script: ModuleType, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main([f"--{name}", "0"]) == 2
     assert capsys.readouterr().err == f"benchmark_active_learning: --{name} must be at least 1, not 0\n"

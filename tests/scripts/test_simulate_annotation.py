@@ -85,6 +85,28 @@ def test_from_folders_to_curves(simulate: Callable[..., tuple[int, Path]], capsy
     assert (output / "simulation.md").read_text().strip() in capsys.readouterr().out
 
 
+def test_a_read_out_instead_of_the_network(simulate: Callable[..., tuple[int, Path]]) -> None:
+    code, output = simulate("--learner", "readout", "--strategies", "acselect", "random")
+    assert code == 0
+    table = pd.read_csv(output / "rounds.csv")
+    assert {"miou@0"} == set(table.columns) - {"seed", "strategy", "round", "images", "clicks"}
+    summary = json.loads((output / "summary.json").read_text())
+    assert set(summary["area_over_images"]) == {"miou@0"}
+    assert "after one click" not in (output / "simulation.md").read_text()
+
+
+def test_images_can_be_left_out(
+    simulate: Callable[..., tuple[int, Path]], pictures: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.csv").write_text(
+        "train_id,why\n" + "".join(f"{path.stem},no\n" for path in pictures.images.iterdir())
+    )
+    assert simulate("--exclude", str(tmp_path / "out.csv"))[0] == 2
+    assert "simulate_annotation: " in capsys.readouterr().err
+    assert simulate("--exclude", str(tmp_path / "nowhere.csv"))[0] == 2
+    assert "nowhere.csv: no such file" in capsys.readouterr().err
+
+
 def test_it_goes_on_but_not_with_other_settings(
     simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,11 +167,13 @@ def test_documented_commands_run(
 ) -> None:
     """As they stand, but for the folders, the start, and a size that takes seconds."""
     words = list(arguments)
+    (tmp_path / "none.txt").write_text("no_such_image\n")
     for name, value in (
         ("--images", pictures.images),
         ("--labels", pictures.labels),
         ("--output", tmp_path / "documented"),
         ("--group", "(.*)"),
+        ("--exclude", tmp_path / "none.txt"),
     ):
         if name in words:
             words[words.index(name) + 1] = str(value)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, choose, simulate
 from activefreq.simulation.journal import RoundResult
-from activefreq.simulation.trainee import Trainee, at_size, train
+from activefreq.simulation.readout import ReadoutLearner
+from activefreq.simulation.trainee import Learner, NetworkLearner, Outlook, at_size
 
 CPU = torch.device("cpu")
 QUICK = SimulationConfig(
@@ -42,10 +43,15 @@ def start(tiny_model: InteractiveModel) -> Checkpoint:
 
 
 def run(
-    course: Course, start: Checkpoint, folder: Path, listener: Callable[[RoundResult], None] | None = None
+    course: Course,
+    start: Checkpoint,
+    folder: Path,
+    listener: Callable[[RoundResult], None] | None = None,
+    *,
+    learner: Learner | None = None,
 ) -> list[RoundResult]:
     folder.mkdir(exist_ok=True)
-    return simulate(course, start, POOL, TEST, QUICK, folder, device=CPU, listener=listener)
+    return simulate(course, learner or NetworkLearner(start, QUICK, CPU), POOL, TEST, QUICK, folder, listener=listener)
 
 
 def test_every_strategy_labels_more_and_begins_alike(start: Checkpoint, tmp_path: Path) -> None:
@@ -92,11 +98,24 @@ def test_more_rounds_and_strategies_change_nothing_of_what_was_done(start: Check
 
 def test_the_start_is_not_changed_and_training_is_repeatable(start: Checkpoint) -> None:
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
-    one, two = (train(start, POOL[:3], QUICK, seed=1, device=CPU) for _ in range(2))
+    learner = NetworkLearner(start, QUICK, CPU)
+    one, two = (learner.train(POOL[:3], seed=1) for _ in range(2))
     assert all(torch.equal(before[name], value) for name, value in start.model.state_dict().items())
     image = TEST[0].image
     np.testing.assert_array_equal(one.probability(image), two.probability(image))
-    assert not np.array_equal(one.probability(image), Trainee(start.model, start.session, CPU).probability(image))
+    assert not np.array_equal(one.probability(image), learner.beginner().probability(image))
+
+
+def test_a_read_out_goes_the_same_course(start: Checkpoint, tmp_path: Path) -> None:
+    course = Course(("acselect", "random"), 2, (0,))
+    learner = ReadoutLearner(start, POOL, QUICK, CPU)
+    results = run(course, start, tmp_path, learner=learner)
+    assert [len(result.labelled) for result in results] == [2, 4, 6] * 2
+    assert all(set(result.figures) == {"miou@0"} for result in results)
+    # What an image costs does not depend on the read-out.
+    costs = {name: learner.annotation_clicks(sample) for sample in POOL for name in [sample.name]}
+    for result in results:
+        assert result.clicks == sum(costs[name] for name in result.labelled)
 
 
 def test_the_size_is_the_networks(start: Checkpoint) -> None:
@@ -105,17 +124,35 @@ def test_the_size_is_the_networks(start: Checkpoint) -> None:
     assert start.model.config.input_size == 64
 
 
+def outlook(values: Sequence[float], embeddings: np.ndarray | None = None) -> Outlook:
+    scores = tuple(ImageScore(value, 1 - value, 0.0, 0) for value in values)
+    return Outlook(scores, np.zeros((len(scores), 2), np.float32) if embeddings is None else embeddings)
+
+
+NOTHING = np.empty((0, 2), np.float32)
+
+
 def test_a_choice_is_the_apps_order_and_a_function_of_its_seed() -> None:
-    scores = [ImageScore(value, 1 - value, 0.0, 0) for value in (0.2, 0.9, 0.4, 0.4)]
-    assert choose("acselect", scores, 3, seed=0, round_=0) == [1, 2, 3]
-    assert choose("entropy", scores, 2, seed=5, round_=1) == [0, 2]
+    four = outlook([0.2, 0.9, 0.4, 0.4])
+    assert choose("acselect_score", four, NOTHING, 3, seed=0, round_=0) == [1, 2, 3]
+    assert choose("entropy", four, NOTHING, 2, seed=5, round_=1) == [0, 2]
+    twenty = outlook([0.2, 0.9, 0.4, 0.4] * 5)
     draws = {
-        (seed, round_): choose("random", scores * 5, 4, seed=seed, round_=round_)
+        (seed, round_): choose("random", twenty, NOTHING, 4, seed=seed, round_=round_)
         for seed in (0, 1)
         for round_ in (0, 1)
     }
-    assert draws[0, 0] == choose("random", scores * 5, 4, seed=0, round_=0)
+    assert draws[0, 0] == choose("random", twenty, NOTHING, 4, seed=0, round_=0)
     assert len({tuple(draw) for draw in draws.values()}) == 4
+    assert all(len(set(draw)) == 4 for draw in draws.values())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_chosen_in_a_round_counts_as_seen(seed: int) -> None:
+    """Three clusters, one of them with a label: one image of each other is chosen before a second of any."""
+    places = np.repeat(np.array([[0, 0], [9, 0], [0, 9]], np.float32), 3, axis=0)
+    chosen = choose("acselect", outlook([0.5] * 9, places), places[:1], 2, seed=seed, round_=0)
+    assert {place // 3 for place in chosen} == {1, 2}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What active learning remembers of the images: scores, and who was given which image when.
+"""What active learning remembers of the images: scores, embeddings, and who was given which image when.
 
 It lies in an SQLite file beside the studies, not in MONAI Label's datastore file: that one is rewritten whole at every
 change, by the server and by the scoring process alike, and a score would be lost whenever the two meet.
@@ -30,8 +30,11 @@ RESERVED_SECONDS = 3600.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (
-    image TEXT PRIMARY KEY, version TEXT NOT NULL, stamp TEXT NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL UNIQUE, version TEXT NOT NULL, stamp TEXT NOT NULL,
     acselect REAL, entropy REAL, foreground REAL, slice INTEGER, problem TEXT
+);
+CREATE TABLE IF NOT EXISTS embeddings (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT NOT NULL UNIQUE, version TEXT NOT NULL, vector BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS turns (
     image TEXT PRIMARY KEY, arrival REAL NOT NULL, client TEXT NOT NULL DEFAULT '', until REAL NOT NULL DEFAULT 0
@@ -39,6 +42,9 @@ CREATE TABLE IF NOT EXISTS turns (
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counters VALUES ('turn', 0);
 """
+
+_FORMAT = 1
+"""Of what scoring writes: scores of an older file lack their embeddings, and are computed again."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,25 @@ class StoredScore:
     problem: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class StoredEmbedding:
+    """An embedding as it was computed.
+
+    Attributes:
+        number: Of embeddings that were saved, a later one has a higher number.
+        image: Id.
+        version: Of the model: embeddings of different versions cannot be compared.
+        vector: (D,) float32.
+    """
+
+    number: int
+    image: str
+    version: str
+    vector: np.ndarray
+
+
 class ActiveStore:
-    """Scores and turns of one folder of studies; may be used by several threads and processes.
+    """Scores, embeddings and turns of one folder of studies; may be used by several threads and processes.
 
     All of it can be computed or told again: a damaged file is thrown away.
 
@@ -78,32 +101,62 @@ class ActiveStore:
             logger.warning("%s is damaged (%s): scores and turns begin anew", path, error)
             path.unlink()
             self._connection = _connect(path)
-        self._cache: tuple[int, dict[str, StoredScore]] | None = None
+        self._scores: dict[str, StoredScore] = {}
+        self._last = 0
 
     def scores(self) -> dict[str, StoredScore]:
         """All scores by image id; not to be changed."""
         with self._lock:
-            # Counts what other connections committed; own writes empty the cache themselves.
-            state = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            if self._cache is None or self._cache[0] != state:
-                rows = self._connection.execute("SELECT * FROM scores").fetchall()
-                self._cache = state, {row[0]: _stored(row) for row in rows}
-            return self._cache[1]
+            # What was saved since, here or in another process: a score that is replaced has a new number.
+            rows = self._connection.execute("SELECT * FROM scores WHERE number > ? ORDER BY number", (self._last,))
+            new = rows.fetchall()
+            if new:
+                self._scores = self._scores | {row[1]: _stored(row) for row in new}
+                self._last = new[-1][0]
+            return self._scores
 
-    def save(self, image: str, stored: StoredScore) -> None:
-        """Keeps the score of an image, in place of the one before."""
+    def embeddings(self, *, after: int = 0) -> list[StoredEmbedding]:
+        """Embeddings with a number above `after`, by their number: what was saved since one last looked."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT number, image, version, vector FROM embeddings WHERE number > ? ORDER BY number", (after,)
+            ).fetchall()
+        return [
+            StoredEmbedding(number, image, version, np.frombuffer(vector, "<f4"))
+            for number, image, version, vector in rows
+        ]
+
+    def reserved(self, *, now: Callable[[], float] = time.time) -> dict[str, str]:
+        """Images that somebody was given and has not given back, each with its client."""
+        with self._lock:
+            return dict(self._connection.execute("SELECT image, client FROM turns WHERE until > ?", (now(),)))
+
+    def save(self, image: str, stored: StoredScore, embedding: np.ndarray | None = None) -> None:
+        """Keeps the score and the embedding of an image, in place of those before.
+
+        Args:
+            image: Id.
+            stored: Its score.
+            embedding: (D,), the model's; None if the image could not be used.
+        """
         score = stored.score
         values = (score.acselect, score.entropy, score.foreground, score.slice) if score else (None,) * 4
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO scores (image, version, stamp, acselect, entropy, foreground, slice, problem) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (image, stored.version, stored.stamp, *values, stored.problem or None),
             )
             cursor.execute(
                 "INSERT OR IGNORE INTO turns (image, arrival) SELECT ?, value FROM counters WHERE name = 'turn'",
                 (image,),
             )
-            self._cache = None
+            cursor.execute("DELETE FROM embeddings WHERE image = ?", (image,))
+            if embedding is not None:
+                cursor.execute(
+                    "INSERT INTO embeddings (image, version, vector) VALUES (?, ?, ?)",
+                    (image, stored.version, np.asarray(embedding, "<f4").tobytes()),
+                )
 
     def next_image(
         self, waiting: Sequence[str], values: np.ndarray, client: str, *, now: Callable[[], float] = time.time
@@ -206,6 +259,8 @@ def _place(folder: Path) -> Path:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+            connection.executescript(f"DROP TABLE IF EXISTS scores; PRAGMA user_version = {_FORMAT};")
         connection.executescript(_SCHEMA)
     except sqlite3.Error:
         connection.close()
@@ -214,6 +269,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _stored(row: tuple) -> StoredScore:
-    _, version, stamp, acselect, entropy, foreground, number, problem = row
+    _, _, version, stamp, acselect, entropy, foreground, number, problem = row
     score = None if problem else ImageScore(acselect, entropy, foreground, number)
     return StoredScore(version, stamp, score, problem or "")

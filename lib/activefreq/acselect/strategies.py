@@ -1,4 +1,4 @@
-"""Strategies: what an unlabelled image is worth to the one who labels next, from its scores alone.
+"""Strategies: what an unlabelled image is worth to the one who labels next.
 
 A strategy gives every waiting image a value; the one with the highest is next. The app serves images by them (in turns
 that are fair, see `turns`), and the simulation of annotation judges them.
@@ -7,52 +7,88 @@ that are fair, see `turns`), and the simulation of annotation judges them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from activefreq.acselect.ranking import ImageScore
-
-Strategy = Callable[[Sequence[ImageScore | None], np.random.Generator], np.ndarray]
-"""The values of N images from their scores (None: not scored), (N,) float64; NaN where there is none to be had."""
+from activefreq.errors import InputError
 
 
-def by_acselect(scores: Sequence[ImageScore | None], generator: np.random.Generator) -> np.ndarray:
-    """The AcSelect score."""
-    return np.array([np.nan if one is None else one.acselect for one in scores], np.float64)
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What is known of the N images that wait for a label.
 
-
-def by_acselect_draw(scores: Sequence[ImageScore | None], generator: np.random.Generator) -> np.ndarray:
-    """A random order in which images are drawn, without replacement, in proportion to their AcSelect score.
-
-    The images with the very highest scores are often alike, and often freaks; drawn ones are diverse.
-
-    Source: Kirsch et al., Stochastic Batch Acquisition (arXiv 2106.12059), power acquisition with coldness 1.
+    Attributes:
+        scores: N; None for an image that was not scored.
+        novelty: (N,), how far each is from the nearest image with a label (`Novelty.distances`): NaN where that is not
+            known, inf if no image has a label.
     """
-    with np.errstate(divide="ignore"):
-        return np.log(by_acselect(scores, generator)) + generator.gumbel(size=len(scores))
+
+    scores: Sequence[ImageScore | None]
+    novelty: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.novelty.shape != (len(self.scores),):
+            raise InputError(f"{len(self.scores)} scores need as many novelties, not {self.novelty.shape}")
 
 
-def by_entropy(scores: Sequence[ImageScore | None], generator: np.random.Generator) -> np.ndarray:
+Strategy = Callable[[Pool, np.random.Generator], np.ndarray]
+"""The values of the N images of a pool, (N,) float64; NaN where there is none to be had."""
+
+
+DOUBT_SHARE = 0.25
+"""How much of an image's value hangs on the doubt about it; the rest is novelty alone."""
+
+
+def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
+    """The novelty, less a part of it for images about which the model has little doubt.
+
+    The greedy k-center choice (the image farthest from all with a label), in which the image with the highest AcSelect
+    score counts as 4 / 3 times as far away as the one with the lowest. Scores count by their rank, so that
+    a freak's counts no more than the next one. Where no image has a label yet, the rank alone decides.
+
+    Source: Sener and Savarese, core-set active learning (arXiv 1708.00489), with a weight.
+    """
+    scores = by_score(pool, generator)
+    ranks = np.full(len(scores), np.nan)
+    known = ~np.isnan(scores)
+    # Equal scores share a rank.
+    values, places = np.unique(scores[known], return_inverse=True)
+    ranks[known] = places / max(len(values) - 1, 1)
+    novelty = np.where(np.isinf(pool.novelty), np.nan, pool.novelty)
+    finite = novelty[~np.isnan(novelty)]
+    # What is not known stands in the middle.
+    novelty = np.where(np.isnan(novelty), np.median(finite) if len(finite) else 1.0, novelty)
+    return novelty * (1.0 - DOUBT_SHARE * (1.0 - ranks))
+
+
+def by_score(pool: Pool, generator: np.random.Generator) -> np.ndarray:
+    """The AcSelect score alone."""
+    return np.array([np.nan if one is None else one.acselect for one in pool.scores], np.float64)
+
+
+def by_entropy(pool: Pool, generator: np.random.Generator) -> np.ndarray:
     """The mean pixel entropy."""
-    return np.array([np.nan if one is None else one.entropy for one in scores], np.float64)
+    return np.array([np.nan if one is None else one.entropy for one in pool.scores], np.float64)
 
 
-def at_random(scores: Sequence[ImageScore | None], generator: np.random.Generator) -> np.ndarray:
+def at_random(pool: Pool, generator: np.random.Generator) -> np.ndarray:
     """Any order, each as likely as another."""
-    return generator.random(len(scores))
+    return generator.random(len(pool.scores))
 
 
-def at_random_with_foreground(scores: Sequence[ImageScore | None], generator: np.random.Generator) -> np.ndarray:
+def at_random_with_foreground(pool: Pool, generator: np.random.Generator) -> np.ndarray:
     """Any order of the images in which the model sees an object, then of those not scored, then of the others."""
-    classes = [1.0 if one is None else 2.0 if one.foreground > 0 else 0.0 for one in scores]
-    return np.array(classes, np.float64) + generator.random(len(scores))
+    classes = [1.0 if one is None else 2.0 if one.foreground > 0 else 0.0 for one in pool.scores]
+    return np.array(classes, np.float64) + generator.random(len(pool.scores))
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         "acselect": by_acselect,
-        "acselect_draw": by_acselect_draw,
+        "acselect_score": by_score,
         "random": at_random,
         "entropy": by_entropy,
         "foreground_random": at_random_with_foreground,

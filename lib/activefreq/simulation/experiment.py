@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from activefreq.acselect.ranking import ImageScore
-from activefreq.acselect.strategies import STRATEGIES
+from activefreq.acselect.novelty import Novelty
+from activefreq.acselect.strategies import STRATEGIES, Pool
 from activefreq.acselect.turns import due_numbers
 from activefreq.data.samples import Sample
 from activefreq.errors import InputError
-from activefreq.models.checkpoint import Checkpoint
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.journal import RoundJournal, RoundResult
-from activefreq.simulation.trainee import Trainee, train
+from activefreq.simulation.trainee import Learner, Outlook, Trainee
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,12 @@ class Course:
 
 def simulate(
     course: Course,
-    start: Checkpoint,
+    learner: Learner,
     pool: Sequence[Sample],
     test: Sequence[Sample],
     config: SimulationConfig,
     folder: Path,
     *,
-    device: torch.device,
     listener: Callable[[RoundResult], None] | None = None,
 ) -> list[RoundResult]:
     """Lets every strategy choose from the pool; rounds that a journal in `folder` has are not done again.
@@ -62,12 +59,11 @@ def simulate(
 
     Args:
         course: See `Course`.
-        start: What every training begins with; must not have been trained on these images.
+        learner: Makes the models; what it begins with must not have been trained on these images.
         pool: Images that can be labelled; names are unique.
         test: Images that never are, of other patients.
         config: See `SimulationConfig`.
         folder: For the journal; exists.
-        device: Where to compute.
         listener: Told of every round that was done now.
 
     Returns:
@@ -85,7 +81,7 @@ def simulate(
     done = journal.read()
     # Strategies go round by round side by side: they share the first model.
     for seed in course.seeds:
-        trainees = _Trainees(start, pool, config, seed=seed, device=device)
+        trainees = _Trainees(learner, pool, config, seed=seed)
         for round_ in range(course.rounds + 1):
             for strategy in course.strategies:
                 known = done.get((seed, strategy, round_))
@@ -106,47 +102,55 @@ def simulate(
     ]
 
 
-def choose(strategy: str, scores: Sequence[ImageScore | None], count: int, *, seed: int, round_: int) -> list[int]:
+def choose(strategy: str, waiting: Outlook, seen: np.ndarray, count: int, *, seed: int, round_: int) -> list[int]:
     """Indices of the images that the app would serve next, one after the other, to someone who labels each.
 
     Args:
         strategy: A name in `STRATEGIES`.
-        scores: Of the images that wait.
+        waiting: Of the images that wait.
+        seen: (M, D), embeddings of those with a label.
         count: How many.
-        seed, round_: The choice is a function of these, the strategy and the scores.
+        seed, round_: The choice is a function of these, the strategy and what the model says of the images.
     """
     generator = np.random.default_rng([seed, zlib.crc32(strategy.encode()), round_])
-    values = STRATEGIES[strategy](scores, generator)
-    return [int(index) for index in np.argsort(due_numbers(values, np.zeros(len(values))), kind="stable")[:count]]
+    novelty = Novelty(waiting.embeddings)
+    novelty.see(seen)
+    left = np.arange(len(waiting.scores))
+    chosen: list[int] = []
+    while len(chosen) < count:
+        pool = Pool([waiting.scores[index] for index in left], novelty.distances()[left])
+        due = due_numbers(STRATEGIES[strategy](pool, generator), np.zeros(len(left)))
+        chosen.append(int(left[np.argmin(due)]))
+        novelty.see(waiting.embeddings[chosen[-1:]])
+        left = left[left != chosen[-1]]
+    return chosen
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A model, what it was trained on, its test, and the images that wait, with its scores of them."""
+    """A model, what it was trained on, its test, the images that wait, and what it says of these and of the others."""
 
     labelled: frozenset[str]
     trainee: Trainee
     figures: dict[str, float]
     waiting: Sequence[Sample]
-    scores: Sequence[ImageScore]
+    outlook: Outlook
+    seen: np.ndarray
 
 
 class _Trainees:
     """Models by what they were trained on; remembers the last one, with its test.
 
     Args:
-        start, pool, config, device: As of `simulate`.
+        learner, pool, config: As of `simulate`.
         seed: Of the trainings.
     """
 
-    def __init__(
-        self, start: Checkpoint, pool: Sequence[Sample], config: SimulationConfig, *, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, learner: Learner, pool: Sequence[Sample], config: SimulationConfig, *, seed: int) -> None:
         self.seed = seed
-        self._start = start
+        self._learner = learner
         self._pool = {sample.name: sample for sample in pool}
         self._config = config
-        self._device = device
         self._last: _Trained | None = None
         self._initial_clicks: int | None = None
 
@@ -159,19 +163,19 @@ class _Trainees:
     def initial_clicks(self) -> int:
         """What those cost."""
         if self._initial_clicks is None:
-            beginner = Trainee(self._start.model, self._start.session, self._device)
             samples = [self._pool[name] for name in self.initial()]
-            self._initial_clicks = sum(beginner.annotation_clicks(samples, self._config))
+            self._initial_clicks = sum(self._learner.beginner().annotation_clicks(samples))
         return self._initial_clicks
 
     def of(self, labelled: Sequence[str], test: Sequence[Sample]) -> _Trained:
         names = frozenset(labelled)
         if self._last is None or self._last.labelled != names:
             samples = [self._pool[name] for name in sorted(names)]
-            trainee = train(self._start, samples, self._config, seed=self.seed, device=self._device)
+            trainee = self._learner.train(samples, self.seed)
             waiting = [sample for sample in self._pool.values() if sample.name not in names]
-            figures = trainee.test(test, self._config)
-            self._last = _Trained(names, trainee, figures, waiting, trainee.scores(waiting))
+            figures = trainee.test(test)
+            seen = trainee.look_at(samples).embeddings
+            self._last = _Trained(names, trainee, figures, waiting, trainee.look_at(waiting), seen)
         return self._last
 
 
@@ -191,7 +195,7 @@ def _run_round(
     trained = trainees.of(labelled, test)
     chosen: list[Sample] = []
     if round_ < course.rounds:
-        places = choose(strategy, trained.scores, config.per_round, seed=trainees.seed, round_=round_)
+        places = choose(strategy, trained.outlook, trained.seen, config.per_round, seed=trainees.seed, round_=round_)
         chosen = [trained.waiting[place] for place in places]
     return RoundResult(
         seed=trainees.seed,
@@ -201,5 +205,5 @@ def _run_round(
         clicks=clicks,
         figures=trained.figures,
         chosen=tuple(sample.name for sample in chosen),
-        chosen_clicks=sum(trained.trainee.annotation_clicks(chosen, config)),
+        chosen_clicks=sum(trained.trainee.annotation_clicks(chosen)),
     )

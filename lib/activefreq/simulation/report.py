@@ -46,10 +46,11 @@ def write_report(results: Sequence[RoundResult], settings: Mapping[str, Any], fo
 
 def summarize(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Areas under the curves with intervals over seeds, alone and less those of `random` on the same seeds."""
+    figures = [figure for figure in FIGURES if figure in table]
     found: dict[str, Any] = {"settings": dict(settings), "seeds": sorted(int(seed) for seed in table.seed.unique())}
     for axis in AXES:
         found[f"area_over_{axis}"] = {}
-        for figure in FIGURES:
+        for figure in figures:
             values = areas(table, figure, axis)
             found[f"area_over_{axis}"][figure] = {
                 strategy: {
@@ -65,6 +66,8 @@ def summarize(table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, Any
 
 def simulation_page(table: pd.DataFrame, summary: Mapping[str, Any]) -> str:
     """The figures as Markdown tables."""
+    figures = [figure for figure in FIGURES if figure in table]
+    names = [FIGURES[figure] for figure in figures]
     rounds = sorted(table["round"].unique())
     images = [int(table[table["round"] == round_].images.iloc[0]) for round_ in rounds]
     lines = [
@@ -77,21 +80,21 @@ def simulation_page(table: pd.DataFrame, summary: Mapping[str, Any]) -> str:
     for axis in AXES:
         lines += ["", f"Area over {axis}:", ""]
         lines += _table(
-            ["Strategy", *FIGURES.values()],
+            ["Strategy", *names],
             [
-                [strategy, *(_area(summary[f"area_over_{axis}"][figure][strategy]) for figure in FIGURES)]
+                [strategy, *(_area(summary[f"area_over_{axis}"][figure][strategy]) for figure in figures)]
                 for strategy in table.strategy.unique()
             ],
         )
     lines += ["", "Last round, mean over seeds:", ""]
     last = table[table["round"] == rounds[-1]]
     lines += _table(
-        ["Strategy", "clicks", *FIGURES.values()],
+        ["Strategy", "clicks", *names],
         [
             [
                 strategy,
                 f"{rows.clicks.mean():.0f}",
-                *(f"{rows[figure].mean():.4f} ± {rows[figure].std(ddof=0):.4f}" for figure in FIGURES),
+                *(f"{rows[figure].mean():.4f} ± {rows[figure].std(ddof=0):.4f}" for figure in figures),
             ]
             for strategy, rows in last.groupby("strategy", sort=False)
         ],
@@ -114,10 +117,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def draw_curves(table: pd.DataFrame) -> Figure:
-    """Two figures against images and clicks: the mean over seeds, with its interval in a lighter shade."""
-    figure = Figure(figsize=(10, 7), dpi=150, layout="constrained")
-    panels = figure.subplots(2, 2, sharey="row")
-    for row, measure in zip(panels, ("miou@0", "miou"), strict=True):
+    """One or two figures against images and clicks: the mean over seeds, with its interval in a lighter shade."""
+    measures = [measure for measure in ("miou@0", "miou") if measure in table]
+    figure = Figure(figsize=(10, 0.5 + 3.25 * len(measures)), dpi=150, layout="constrained")
+    panels = figure.subplots(len(measures), 2, sharey="row", squeeze=False)
+    for row, measure in zip(panels, measures, strict=True):
         for axes, axis in zip(row, AXES, strict=True):
             for strategy, rows in table.groupby("strategy", sort=False):
                 by_round = rows.groupby("round")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
-from activefreq.session.automatic import automatic_probability
+from activefreq.session.automatic import automatic_answer, automatic_probability
 from activefreq.session.state import THRESHOLD, prepare_image
 from activefreq.simulation.config import SimulationConfig
 from activefreq.training.batches import Mixture
@@ -30,16 +31,61 @@ from activefreq.training.config import OptimizerConfig, StageConfig, TrainingCon
 from activefreq.training.engine import TrainingRun
 
 
-class Trainee:
-    """A model that answers clicks, and scores images without any.
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What a model says of N images without a click.
+
+    Attributes:
+        scores: N.
+        embeddings: (N, D) float32.
+    """
+
+    scores: tuple[ImageScore, ...]
+    embeddings: np.ndarray
+
+
+class Trainee(Protocol):
+    """What a strategy and its judge ask of the model of a round."""
+
+    def look_at(self, samples: Sequence[Sample]) -> Outlook:
+        """What strategies go by: the scores and embeddings that the app would have."""
+
+    def annotation_clicks(self, samples: Sequence[Sample]) -> list[int]:
+        """Clicks that the annotator needs for each image, as many as are allowed where the IoU is not reached."""
+
+    def test(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """Figures on images that are never labelled; "miou@0", of the answer to no click, at least."""
+
+
+class Learner(Protocol):
+    """Makes the models of the rounds."""
+
+    def beginner(self) -> Trainee:
+        """The start, with which the first images are labelled."""
+
+    def train(self, labelled: Sequence[Sample], seed: int) -> Trainee:
+        """A model trained on the labelled images; their order must not depend on the strategy.
+
+        Args:
+            labelled: Samples, one or more.
+            seed: Of everything random in the training.
+        """
+
+
+class NetworkTrainee:
+    """A network that answers clicks, and scores images without any.
 
     Args:
         model: Is not changed.
         session: How it is clicked with.
+        config: See `SimulationConfig`.
         device: Where it computes.
     """
 
-    def __init__(self, model: InteractiveModel, session: SessionConfig, device: torch.device) -> None:
+    def __init__(
+        self, model: InteractiveModel, session: SessionConfig, config: SimulationConfig, device: torch.device
+    ) -> None:
+        self._config = config
         self._model = prepare_for_inference(model, device)
         self._backend = cast(Backend, LocalBackend(self._model, session))
 
@@ -47,25 +93,28 @@ class Trainee:
         """(H, W) float32, the answer to no click."""
         return automatic_probability(self._model, prepare_image(image))
 
-    def scores(self, samples: Sequence[Sample]) -> list[ImageScore]:
-        """What strategies go by: the scores that the app would have."""
-        return [score_image([measure_slice(self.probability(sample.image))]) for sample in samples]
+    def look_at(self, samples: Sequence[Sample]) -> Outlook:
+        answers = [automatic_answer(self._model, prepare_image(sample.image)) for sample in samples]
+        return Outlook(
+            tuple(score_image([measure_slice(answer.probability)]) for answer in answers),
+            np.stack([answer.embedding for answer in answers]),
+        )
 
-    def annotation_clicks(self, samples: Sequence[Sample], config: SimulationConfig) -> list[int]:
-        """Clicks that the annotator needs for each image, as many as are allowed where the IoU is not reached."""
-        rules = RolloutConfig(max_clicks=config.max_clicks, stop_iou=config.target_iou, nsd_at=())
+    def annotation_clicks(self, samples: Sequence[Sample]) -> list[int]:
+        rules = RolloutConfig(max_clicks=self._config.max_clicks, stop_iou=self._config.target_iou, nsd_at=())
         return [len(result.clicks) for result in self._annotate(samples, rules)]
 
-    def test(self, samples: Sequence[Sample], config: SimulationConfig) -> dict[str, float]:
+    def test(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Figures on images that are never labelled.
 
         Returns:
             "miou@0" of the answer to no click; "miou@K" after K = 1 to `test_clicks` clicks of the standard clicker;
             "miou" their mean over K; "noc@80" and "noc@85" where at most `test_clicks` count.
         """
-        rules = RolloutConfig(max_clicks=config.test_clicks, nsd_at=())
+        clicks = self._config.test_clicks
+        rules = RolloutConfig(max_clicks=clicks, nsd_at=())
         ious = [result.ious for result in self._annotate(samples, rules)]
-        curves = np.array([carried_on(one, length=config.test_clicks) for one in ious])
+        curves = np.array([carried_on(one, length=clicks) for one in ious])
         figures = {
             "miou@0": float(
                 np.mean([intersection_over_union(self.probability(s.image) > THRESHOLD, s.target) for s in samples])
@@ -74,8 +123,8 @@ class Trainee:
         figures |= {f"miou@{k}": float(column.mean()) for k, column in enumerate(curves.T, start=1)}
         figures["miou"] = float(curves.mean())
         for percent in (80, 85):
-            found = [number_of_clicks(one, percent / 100, max_clicks=config.test_clicks) for one in ious]
-            figures[f"noc@{percent}"] = float(np.mean([config.test_clicks if n is None else n for n in found]))
+            found = [number_of_clicks(one, percent / 100, max_clicks=clicks) for one in ious]
+            figures[f"noc@{percent}"] = float(np.mean([clicks if n is None else n for n in found]))
         return figures
 
     def _annotate(self, samples: Sequence[Sample], rules: RolloutConfig) -> list[ImageResult]:
@@ -86,36 +135,44 @@ class Trainee:
         return sorted(roll_out(self._backend, jobs, rules), key=lambda result: int(result.key))
 
 
-def train(
-    start: Checkpoint, labelled: Sequence[Sample], config: SimulationConfig, *, seed: int, device: torch.device
-) -> Trainee:
-    """Trains a copy of the start on the labelled images.
+class NetworkLearner:
+    """Trains copies of a network.
 
     Args:
-        start: Is not changed.
-        labelled: In an order that does not depend on the strategy: the order is part of what is random.
+        start: What every training begins with; is not changed.
         config: See `SimulationConfig`.
-        seed: Of batches, augmentation and clicks.
         device: Where to compute.
     """
-    model = copy.deepcopy(start.model)
-    plan = TrainingConfig(
-        model=model.config,
-        stages=(StageConfig(config.steps, config.size),),
-        batch_size=config.batch_size,
-        seed=seed,
-        optimizer=OptimizerConfig(
-            learning_rate=config.learning_rate,
-            warmup=min(10, config.steps),
-            average=1 - 1 / max(5, config.steps / 5),
-        ),
-        validate_every=0,
-        save_every=0,
-        frozen_statistics=True,
-    )
-    run = TrainingRun(model, plan, Mixture([labelled]), device=device)
-    run.run()
-    return Trainee(run.published, start.session, device)
+
+    def __init__(self, start: Checkpoint, config: SimulationConfig, device: torch.device) -> None:
+        self._start = start
+        self._config = config
+        self._device = device
+
+    def beginner(self) -> NetworkTrainee:
+        return NetworkTrainee(self._start.model, self._start.session, self._config, self._device)
+
+    def train(self, labelled: Sequence[Sample], seed: int) -> NetworkTrainee:
+        """See `Learner`; `seed` is that of batches, augmentation and clicks."""
+        model = copy.deepcopy(self._start.model)
+        config = self._config
+        plan = TrainingConfig(
+            model=model.config,
+            stages=(StageConfig(config.steps, config.size),),
+            batch_size=config.batch_size,
+            seed=seed,
+            optimizer=OptimizerConfig(
+                learning_rate=config.learning_rate,
+                warmup=min(10, config.steps),
+                average=1 - 1 / max(5, config.steps / 5),
+            ),
+            validate_every=0,
+            save_every=0,
+            frozen_statistics=True,
+        )
+        run = TrainingRun(model, plan, Mixture([labelled]), device=self._device)
+        run.run()
+        return NetworkTrainee(run.published, self._start.session, config, self._device)
 
 
 def at_size(start: Checkpoint, size: int) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Scores of the images that wait for a label."""
+"""Scores of the images that wait for a label, and embeddings of those that have one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import torch
 from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
+from activefreq.acselect.novelty import mean_embedding
 from activefreq.acselect.ranking import ImageScore, measure_slice, score_image, spread_slices
 from activefreq.errors import InputError
 from activefreq.models.interactive import InteractiveModel
-from activefreq.session.automatic import automatic_probability
+from activefreq.session.automatic import automatic_answer
 from activefreq.session.state import prepare_image
 from lib.active_store import ActiveStore, ActiveStores, StoredScore
 from lib.background import Pace, is_scoring_process
 from lib.images import ImageCache
+from lib.labelled import images_to_score
 from lib.served_model import ServedModel
 from lib.studies import studies_folder
 
@@ -32,7 +35,10 @@ SLICES = 24
 
 
 class AcSelectScoring(ScoringMethod):
-    """Scores what the present model has not scored yet: new and changed images, and all after a new model.
+    """Looks at what the present model has not seen yet: new and changed images, and all after a new model.
+
+    Images with a label are looked at as well, but not more of them than `labelled.LIMIT`: new images should be unlike
+    them.
 
     Every score is kept as soon as it is there: a run that is stopped goes on where it was.
 
@@ -76,10 +82,10 @@ class AcSelectScoring(ScoringMethod):
         pace = Pace(self._share)
         known = store.scores()
         # What has never been scored first: the others have a score that will do for now.
-        for image in sorted(datastore.get_unlabeled_images(), key=lambda image: (image in known, image)):
+        for image in sorted(images_to_score(datastore), key=lambda image: (image in known, image)):
             if self._model.current() is not loaded:
                 return False
-            score, stamp, problem = None, "", ""
+            score, embedding, stamp, problem = None, None, "", ""
             try:
                 path = Path(datastore.get_image_uri(image))
                 stamp = _stamp(path)
@@ -87,24 +93,28 @@ class AcSelectScoring(ScoringMethod):
                 if before is not None and (before.version, before.stamp) == (loaded.version, stamp):
                     counts["kept"] += 1
                     continue
-                score = _score_file(loaded.segmenter.model, path, pace)
+                score, embedding = _look_at_file(loaded.segmenter.model, path, pace)
             except (InputError, HTTPException, OSError, MemoryError) as error:
                 problem = str(getattr(error, "detail", error)) or type(error).__name__
                 logger.warning("%s cannot be scored: %s", image, problem)
                 counts["unusable"] += 1
-            store.save(image, StoredScore(loaded.version, stamp, score, problem))
+            store.save(image, StoredScore(loaded.version, stamp, score, problem), embedding)
             counts["scored"] += 1
         return True
 
 
-def _score_file(model: InteractiveModel, path: Path, pace: Pace) -> ImageScore:
+def _look_at_file(model: InteractiveModel, path: Path, pace: Pace) -> tuple[ImageScore, np.ndarray]:
+    """Score and embedding."""
     volume = ImageCache(0).load(path).volume
     numbers = spread_slices(len(volume.array), SLICES)
-    measures = []
+    measures, embeddings = [], []
     for k in numbers:
-        measures.append(measure_slice(automatic_probability(model, prepare_image(volume.array[k]))))
+        answer = automatic_answer(model, prepare_image(volume.array[k]))
+        measures.append(measure_slice(answer.probability))
+        embeddings.append(answer.embedding)
         pace.rest()
-    return score_image(measures, numbers.tolist())
+    score = score_image(measures, numbers.tolist())
+    return score, mean_embedding(embeddings, [measure.size for measure in measures])
 
 
 def _stamp(path: Path) -> str:

@@ -9,6 +9,7 @@ from monailabel.utils.async_tasks.utils import tasks
 
 from activefreq.errors import CheckpointError
 from lib.active_store import ActiveStores
+from lib.labelled import images_to_score
 from lib.served_model import ServedModel
 from lib.studies import studies_folder
 
@@ -39,9 +40,7 @@ class ScoringDemand:
             return False
         scores = self._stores.of(studies_folder(datastore)).scores()
         lacking = frozenset(
-            image
-            for image in datastore.get_unlabeled_images()
-            if image not in scores or scores[image].version != version
+            image for image in images_to_score(datastore) if image not in scores or scores[image].version != version
         )
         if not lacking or self._asked == (version, lacking):
             return False

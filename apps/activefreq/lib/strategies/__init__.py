@@ -8,11 +8,12 @@ from monailabel.tasks.activelearning.first import First
 
 from activefreq.acselect.strategies import STRATEGIES
 from lib.active_store import ActiveStores
+from lib.outlook import Outlooks
 from lib.strategies.ranked import RankedStrategy
 
 DESCRIPTIONS = {
-    "acselect": "AcSelect: the image whose object is most in doubt",
-    "acselect_draw": "AcSelect by lot: the more an object is in doubt, the likelier",
+    "acselect": "AcSelect: an image whose object is in doubt and that is unlike those with a label",
+    "acselect_score": "AcSelect's score alone: the image whose object is most in doubt",
     "random": "Random: every image is as likely",
     "entropy": "Entropy: the image with the highest mean predictive entropy",
     "foreground_random": "Random among the images in which the model sees an object",
@@ -22,9 +23,9 @@ DESCRIPTIONS = {
 
 def make_strategies(stores: ActiveStores) -> dict[str, Strategy]:
     """OHIF's panel asks for "random" until its user chooses another."""
-    generator = np.random.default_rng()
+    generator, outlooks = np.random.default_rng(), Outlooks()
     strategies: dict[str, Strategy] = {
-        name: RankedStrategy(DESCRIPTIONS[name], strategy, stores, generator=generator)
+        name: RankedStrategy(DESCRIPTIONS[name], strategy, stores, outlooks, generator=generator)
         for name, strategy in STRATEGIES.items()
     }
     return {**strategies, "first": First()}

@@ -12,6 +12,8 @@ from monailabel.interfaces.tasks import strategy as monailabel_strategy
 
 from activefreq.acselect.strategies import Strategy
 from lib.active_store import ActiveStores
+from lib.labelled import labelled_sample
+from lib.outlook import Outlooks
 from lib.studies import studies_folder
 
 logger = logging.getLogger(__name__)
@@ -23,16 +25,24 @@ class RankedStrategy(monailabel_strategy.Strategy):
     Args:
         description: What the clients show.
         strategy: What makes an image worth labelling.
-        stores: Scores and turns.
+        stores: Turns.
+        outlooks: What the strategy goes by.
         generator: Of what is random in the strategy.
     """
 
     def __init__(
-        self, description: str, strategy: Strategy, stores: ActiveStores, *, generator: np.random.Generator
+        self,
+        description: str,
+        strategy: Strategy,
+        stores: ActiveStores,
+        outlooks: Outlooks,
+        *,
+        generator: np.random.Generator,
     ) -> None:
         super().__init__(description)
         self._strategy = strategy
         self._stores = stores
+        self._outlooks = outlooks
         self._generator = generator
 
     def __call__(self, request: Mapping[str, Any], datastore: LocalDatastore) -> dict[str, Any] | None:
@@ -49,15 +59,14 @@ class RankedStrategy(monailabel_strategy.Strategy):
         if not waiting:
             return None
         store = self._stores.of(studies_folder(datastore))
-        scores = store.scores()
-        known = [scores[image].score if image in scores else None for image in waiting]
-        values = self._strategy(known, self._generator)
-        chosen = store.next_image(waiting, values, str(request.get("client_id") or ""))
+        client = str(request.get("client_id") or "")
+        pool = self._outlooks.of(store).pool(waiting, labelled_sample(datastore), client)
+        chosen = store.next_image(waiting, self._strategy(pool, self._generator), client)
         if chosen is None:
             logger.info("All %d images without a label are with somebody else", len(waiting))
             return None
         answer: dict[str, Any] = {"id": chosen, "waiting": len(waiting)}
-        stored = scores.get(chosen)
+        stored = store.scores().get(chosen)
         if stored is not None and stored.score is not None:
             answer |= {"score": round(stored.score.acselect, 6), "slice": stored.score.slice}
         elif stored is not None:

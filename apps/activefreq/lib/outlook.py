@@ -1,0 +1,125 @@
+"""What the strategies go by, kept in memory between two requests."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from activefreq.acselect.novelty import Novelty
+from activefreq.acselect.strategies import Pool
+from lib.active_store import ActiveStore, StoredEmbedding
+
+
+class Outlook:
+    """Scores and novelties of the images of one folder; may be used from several threads.
+
+    Only what was saved, and who was given or has labelled what since the last request, is looked at again: a request
+    costs milliseconds with 20,000 images.
+
+    Args:
+        store: Where scores and embeddings are kept.
+    """
+
+    def __init__(self, store: ActiveStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._last = 0
+        self._space: _Space | None = None
+        self._next: _Space | None = None
+
+    def pool(self, waiting: Sequence[str], labelled: Iterable[str], client: str) -> Pool:
+        """What is known of the waiting images.
+
+        Args:
+            waiting: Ids of the images without a label.
+            labelled: Ids of images with a label; new images are unlike them.
+            client: Who asks: new images are also unlike what others were given.
+        """
+        scores = self._store.scores()
+        with_others = [image for image, holder in self._store.reserved().items() if holder != client]
+        with self._lock:
+            self._read()
+            # The old model's embeddings serve until the new one has looked at half of the images.
+            if self._space and self._next and 2 * self._next.count(waiting) >= self._space.count(waiting):
+                self._space, self._next = self._next, None
+            novelty = np.full(len(waiting), np.nan)
+            if self._space is not None:
+                novelty = self._space.novelty(waiting, labelled, with_others)
+        return Pool([scores[image].score if image in scores else None for image in waiting], novelty)
+
+    def _read(self) -> None:
+        """Takes note of embeddings that were saved since the last time."""
+        new = self._store.embeddings(after=self._last)
+        for version, group in itertools.groupby(new, key=lambda one: one.version):
+            ones = list(group)
+            if self._space is None or self._space.version == version:
+                self._space = self._space or _Space(version)
+                self._space.add(ones)
+                continue
+            # Embeddings of two models do not mix.
+            if self._next is None or self._next.version != version:
+                self._next = _Space(version)
+            self._next.add(ones)
+        if new:
+            self._last = new[-1].number
+
+
+class Outlooks:
+    """The outlooks of stores, made when they are first asked for; strategies share them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outlooks: dict[ActiveStore, Outlook] = {}
+
+    def of(self, store: ActiveStore) -> Outlook:
+        with self._lock:
+            return self._outlooks.setdefault(store, Outlook(store))
+
+
+class _Space:
+    """Embeddings of one version of the model."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self._vectors: dict[str, np.ndarray] = {}
+        self._rows: dict[str, int] = {}
+        self._novelty: Novelty | None = None
+        self._seen: frozenset[str] = frozenset()
+
+    def count(self, images: Sequence[str]) -> int:
+        """How many of the images have an embedding here."""
+        return sum(image in self._vectors for image in images)
+
+    def add(self, embeddings: Sequence[StoredEmbedding]) -> None:
+        new = {one.image: one.vector for one in embeddings}
+        changed = not self._vectors.keys().isdisjoint(new)
+        self._vectors.update(new)
+        if self._novelty is None or changed:
+            self._begin()
+            return
+        self._rows.update(zip(new, range(len(self._rows), len(self._vectors)), strict=True))
+        self._novelty.add(np.stack([*new.values()]))
+
+    def _begin(self) -> None:
+        self._rows = {image: row for row, image in enumerate(self._vectors)}
+        self._novelty = Novelty(np.stack([*self._vectors.values()]))
+        self._seen = frozenset()
+
+    def novelty(self, waiting: Sequence[str], labelled: Iterable[str], with_others: Sequence[str]) -> np.ndarray:
+        """(N,) of the waiting images."""
+        seen = frozenset(image for image in labelled if image in self._vectors)
+        if not self._seen <= seen:
+            # A label was removed, and what it alone covered is new again.
+            self._begin()
+        assert self._novelty is not None
+        if seen != self._seen:
+            self._novelty.see(np.stack([self._vectors[image] for image in sorted(seen - self._seen)]))
+            self._seen = seen
+        also = [self._vectors[image] for image in with_others if image in self._vectors]
+        distances = self._novelty.distances(np.stack(also) if also else None)
+        # The last place is for images without an embedding.
+        rows = np.fromiter((self._rows.get(image, -1) for image in waiting), np.intp, len(waiting))
+        return np.append(distances, np.nan)[rows]
