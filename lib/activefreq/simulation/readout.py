@@ -156,7 +156,7 @@ def fit(inputs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     return weights.detach()
 
 
