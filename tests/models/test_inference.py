@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,8 +13,16 @@ from activefreq.clicks import Click
 from activefreq.models.backbones import BACKBONES, BackboneConfig
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.models.config import ModelConfig
-from activefreq.models.inference import Convolution, TransposedConvolution, is_prepared, prepare_for_inference
+from activefreq.models.inference import (
+    STRIP,
+    Convolution,
+    Linear,
+    TransposedConvolution,
+    is_prepared,
+    prepare_for_inference,
+)
 from activefreq.models.interactive import InteractiveModel
+from activefreq.models.spectral import FreqBlock, FreqModule
 from activefreq.session import SessionState, prepare_image
 from activefreq.session.step import step
 
@@ -123,3 +133,46 @@ def test_batch_norms_and_activations_after_convolutions_are_folded() -> None:
     assert block.conv_dw.activation == "hardtanh"
     assert block.conv_pwl.activation == "none"
     assert prepared.refiner.stem[0].activation == "relu"
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_layers_take_a_residual_and_any_shape_after_another(kind: str) -> None:
+    layer = nn.Linear(5, 7) if kind == "linear" else nn.Conv2d(5, 7, 1)
+    made = Linear(layer) if kind == "linear" else Convolution(layer)
+    if isinstance(made, Convolution):
+        made.onednn = True
+    assert made.adds
+    with torch.inference_mode():
+        for length in (6, 1, 6):
+            shape = (2, length, 5) if kind == "linear" else (2, 5, length, 3)
+            x = torch.randn(shape)
+            residual = torch.randn((2, length, 7) if kind == "linear" else (2, 7, length, 3))
+            torch.testing.assert_close(made(x), layer(x), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(made(x, residual), residual + layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_layer_with_an_activation_takes_no_residual() -> None:
+    """The sum would come before the activation."""
+    block = prepare_for_inference(make("freqformer"), CPU).backbone.layers[0]
+    assert block.fc2.adds
+    assert not block.fc1.adds
+
+
+def test_a_prepared_model_can_be_copied_after_it_has_answered() -> None:
+    model = prepare_for_inference(make("freqformer-lite"), CPU)
+    asked = requests(1)
+    expected = step(model, asked)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        for one, other in zip(step(copied, asked), expected, strict=True):
+            np.testing.assert_array_equal(one.probability, other.probability)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 5), (1, 40)])
+def test_strips_change_nothing(size: tuple[int, int]) -> None:
+    block = FreqBlock(8, FreqModule(8, (8, 8))).eval()
+    x = torch.randn(2, 8, *size).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = block(x)
+        for strip in (1, 32, 48, STRIP):
+            block.strip = strip
+            torch.testing.assert_close(block(x), expected, atol=1e-6, rtol=1e-6)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -104,14 +105,35 @@ def test_resampling_to_the_same_size_changes_nothing(kind: str, size: int) -> No
     torch.testing.assert_close(matrix, torch.eye(len(matrix)), atol=0, rtol=0)
 
 
-def test_resampled_weights_are_cached_without_gradient_and_follow_the_weight() -> None:
-    module = SpectralFilter("hw", (2, 8, 8))
+@pytest.mark.parametrize("kind", FILTERS)
+def test_resampled_weights_are_cached_without_gradient_and_follow_the_weight(kind: str) -> None:
+    module = FILTERS[kind]("hw", (2, 8, 8))
     with torch.no_grad():
         first = module.weight_for(6, 6)
         assert module.weight_for(6, 6) is first
         module.weight.mul_(2)
         torch.testing.assert_close(module.weight_for(6, 6), 2 * first)
     assert module.weight_for(6, 6).requires_grad
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+@pytest.mark.parametrize("axes", ["hw", "hc", "wc", "chw"])
+def test_resampled_weights_are_the_same_to_the_bit_for_any_number_of_threads(kind: str, axes: str) -> None:
+    module = FILTERS[kind](axes, (64, 28, 28))
+    nn.init.normal_(module.weight)
+    before = torch.get_num_threads()
+    try:
+        weights = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            with torch.no_grad():
+                weights.append([copy.deepcopy(module).weight_for(side, side) for side in (8, 12, 20)])
+    finally:
+        torch.set_num_threads(before)
+    for others in weights[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(weights[0], others, strict=True))
+    # With a gradient they come from a product of matrices.
+    torch.testing.assert_close(module.weight_for(12, 12).detach(), weights[0][1])
 
 
 @pytest.mark.parametrize("kind", FILTERS)

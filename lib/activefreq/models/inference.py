@@ -10,7 +10,7 @@ norms and activations are folded into the convolutions before them, which saves 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from timm.layers import Conv2dSame
@@ -22,7 +22,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from activefreq.models.composition import ComposedRefiner, compose_heads
 from activefreq.models.interactive import InteractiveModel
+from activefreq.models.mix_transformer import MixFeedForward
 from activefreq.models.spectral import FreqBlock
 
 CHAINS: dict[type[nn.Module], tuple[tuple[str, ...], ...]] = {
@@ -32,8 +34,12 @@ CHAINS: dict[type[nn.Module], tuple[tuple[str, ...], ...]] = {
     Bottleneck: (("conv1", "bn1", "act1"), ("conv2", "bn2", "drop_block", "act2"), ("conv3", "bn3")),
     HighResolutionNet: (("conv2", "bn2", "act2"),),
     FreqBlock: (("fc1", "activation"),),
+    MixFeedForward: (("dwconv", "activation"),),
 }
 """Names of a convolution and of what directly follows it, in modules that are not an `nn.Sequential`."""
+
+STRIP = 4096
+"""Pixels of a strip of a Freq block's feed-forward network: its wide map then stays in a core's cache."""
 
 
 def prepare_for_inference(model: InteractiveModel, device: torch.device) -> InteractiveModel:
@@ -44,9 +50,13 @@ def prepare_for_inference(model: InteractiveModel, device: torch.device) -> Inte
     if is_prepared(model):
         return model.to(device)
     prepared = copy.deepcopy(model).eval().requires_grad_(False)
+    compose_heads(prepared.backbone)
+    prepared.refiner = ComposedRefiner(prepared.refiner)
     for owner in list(prepared.modules()):
         for chain in _chains(owner):
             _fold(owner, chain)
+        if isinstance(owner, FreqBlock) and device.type == "cpu":
+            owner.strip = STRIP
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         _use_onednn(prepared)
     return prepared.to(device).to(memory_format=torch.channels_last)
@@ -72,6 +82,7 @@ class Convolution(nn.Module):
         self.same = isinstance(conv, Conv2dSame)
         self.activation = "none"
         self.onednn = False
+        self._packed = Packed()
 
     def absorb(self, norm: nn.BatchNorm2d) -> None:
         """Takes the batch norm that follows."""
@@ -79,28 +90,57 @@ class Convolution(nn.Module):
             self.weight, self.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    @property
+    def adds(self) -> bool:
+        """Whether forward takes a residual."""
+        return self.onednn and self.activation == "none"
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         if self.same:
             x = pad_same(x, self.kernel_size, self.stride, self.dilation)
         if not self.onednn:
             x = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
             return _ACTIVATIONS[self.activation](x)
-        scalars = [0.0, 6.0] if self.activation == "hardtanh" else []
+        weight = self._packed.get(x.shape, self._pack)
+        geometry = (self.padding, self.stride, self.dilation, self.groups)
+        if residual is not None:
+            return torch.ops.mkldnn._convolution_pointwise.binary(
+                x, residual, weight, self.bias, *geometry, "add", 1.0, None, [], None
+            )
+        scalars, algorithm = _ARGUMENTS.get(self.activation, ([], ""))
         return torch.ops.mkldnn._convolution_pointwise(
-            x,
-            self.weight,
-            self.bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
-            self.activation,
-            scalars,
-            "",
+            x, weight, self.bias, *geometry, self.activation, scalars, algorithm
+        )
+
+    def _pack(self, shape: torch.Size) -> torch.Tensor:
+        return torch.ops.mkldnn._reorder_convolution_weight(
+            self.weight, self.padding, self.stride, self.dilation, self.groups, list(shape)
         )
 
 
-_ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "hardtanh": functional.relu6}
+_ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "hardtanh": functional.relu6, "gelu": functional.gelu}
+_ARGUMENTS: dict[str, tuple[list[float], str]] = {"hardtanh": ([0.0, 6.0], ""), "gelu": ([], "none")}
+
+
+class Packed:
+    """A weight in oneDNN's own layout, which it would otherwise make anew for every answer.
+
+    The layout depends on the input's shape. The one kept is that of the last shape, for a session has one. It is
+    made when it is first needed, and left behind when the layer is copied.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[torch.Size, torch.Tensor] | None = None
+
+    def get(self, shape: torch.Size, make: Callable[[torch.Size], torch.Tensor]) -> torch.Tensor:
+        """The weight for inputs of a shape."""
+        kept = self._kept
+        if kept is None or kept[0] != shape:
+            kept = self._kept = (shape, make(shape))
+        return kept[1]
+
+    def __reduce__(self) -> tuple[type[Packed], tuple[()]]:
+        return Packed, ()
 
 
 class TransposedConvolution(nn.Module):
@@ -143,13 +183,22 @@ class TransposedConvolution(nn.Module):
 class Linear(nn.Module):
     """A linear layer by oneDNN: MKL's products depend on the number of threads."""
 
+    adds = True
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight = linear.weight
         self.bias = linear.bias
+        self._packed = Packed()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        weight = self._packed.get(x.shape, self._pack)
+        if residual is not None:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, residual, weight, self.bias, "add")
+        return torch.ops.mkldnn._linear_pointwise(x, weight, self.bias, "none", [], "")
+
+    def _pack(self, shape: torch.Size) -> torch.Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(self.weight, shape[:-1].numel())
 
 
 class GroupNorm(nn.Module):
@@ -219,6 +268,8 @@ def _activation(module: nn.Module) -> str | None:
         return "none"
     if isinstance(module, nn.ReLU6):
         return "hardtanh"
+    if isinstance(module, nn.GELU) and module.approximate == "none":
+        return "gelu"
     return "relu" if isinstance(module, nn.ReLU) else None
 
 

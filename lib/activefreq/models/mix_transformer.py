@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from activefreq.models.prompts import prompt_stem
+from activefreq.models.residual import add_layer
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,13 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: torch.Tensor, added: torch.Tensor | None = None) -> tuple[torch.Tensor, tuple[int, int]]:
-        x = self.proj(x)
-        if added is not None:
-            x = x + added
+        x = self.proj(x) if added is None else add_layer(added, self.proj, x)
         size = (x.shape[2], x.shape[3])
         return self.norm(x.flatten(2).transpose(1, 2)), size
 
 
 class EfficientAttention(nn.Module):
-    """Self-attention whose keys and values are taken from a map reduced by a strided convolution."""
+    """residual + self-attention whose keys and values are taken from a map reduced by a strided convolution."""
 
     def __init__(self, dim: int, *, heads: int, reduction: int) -> None:
         super().__init__()
@@ -61,12 +60,12 @@ class EfficientAttention(nn.Module):
         self.sr = nn.Conv2d(dim, dim, reduction, stride=reduction) if reduction > 1 else None
         self.norm = nn.LayerNorm(dim) if reduction > 1 else None
 
-    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, size: tuple[int, int], residual: torch.Tensor) -> torch.Tensor:
         batch, length, dim = x.shape
         context = x
         if self.sr is not None and self.norm is not None:
             # A map smaller than the reduction's kernel cannot be reduced any further than to one token.
-            image = x.transpose(1, 2).reshape(batch, dim, *size)
+            image = _to_map(x, size)
             kernel = self.sr.kernel_size
             short = (max(int(kernel[0]) - size[0], 0), max(int(kernel[1]) - size[1], 0))
             if any(short):
@@ -75,23 +74,22 @@ class EfficientAttention(nn.Module):
         q = self.q(x).view(batch, length, self.heads, -1).transpose(1, 2)
         k, v = self.kv(context).view(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)
-        return self.proj(attended.transpose(1, 2).reshape(batch, length, dim))
+        return add_layer(residual, self.proj, attended.transpose(1, 2).reshape(batch, length, dim))
 
 
 class MixFeedForward(nn.Module):
-    """A two-layer perceptron with a depth-wise 3x3 convolution in between, which stands in for positions."""
+    """residual + a two-layer perceptron with a depth-wise 3x3 convolution inside, which stands in for positions."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.activation = nn.GELU()
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        x = self.fc1(x)
-        batch, _, hidden = x.shape
-        image = self.dwconv(x.transpose(1, 2).reshape(batch, hidden, *size))
-        return self.fc2(functional.gelu(image.flatten(2).transpose(1, 2)))
+    def forward(self, x: torch.Tensor, size: tuple[int, int], residual: torch.Tensor) -> torch.Tensor:
+        image = self.activation(self.dwconv(_to_map(self.fc1(x), size)))
+        return add_layer(residual, self.fc2, image.flatten(2).transpose(1, 2))
 
 
 class TransformerBlock(nn.Module):
@@ -105,8 +103,8 @@ class TransformerBlock(nn.Module):
         self.mlp = MixFeedForward(dim, dim * mlp_ratio)
 
     def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        x = x + self.attn(self.norm1(x), size)
-        return x + self.mlp(self.norm2(x), size)
+        x = self.attn(self.norm1(x), size, residual=x)
+        return self.mlp(self.norm2(x), size, residual=x)
 
 
 class Stage(nn.Module):
@@ -132,7 +130,7 @@ class Stage(nn.Module):
         tokens, size = self.embed(x, added)
         for block in self.blocks:
             tokens = block(tokens, size)
-        return self.norm(tokens).transpose(1, 2).reshape(x.shape[0], -1, *size)
+        return _to_map(self.norm(tokens), size)
 
 
 class MixTransformer(nn.Module):
@@ -164,6 +162,11 @@ class MixTransformer(nn.Module):
             added = None
             features.append(x)
         return features
+
+
+def _to_map(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B, h * w, C) to (B, C, h, w), channels last: a view whose layout PyTorch recognizes for a batch of one too."""
+    return tokens.unflatten(1, size).permute(0, 3, 1, 2)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -86,9 +86,9 @@ class Refiner(nn.Module):
         x = self.before(self.stem(torch.cat([image, disks, torch.sigmoid(region)], dim=1)))
         quarter = (max(size[0] // 4, 1), max(size[1] // 4, 1))
         focus = self.feature(align(feature, boxes, quarter))
-        x = self.after(x + _resize(focus, (x.shape[2], x.shape[3])))
-        prediction = _resize(self.prediction(x), size)
-        detail = _resize(self.detail(x), size)
+        x = self.after(x + resize(focus, (x.shape[2], x.shape[3])))
+        prediction = resize(self.prediction(x), size)
+        detail = resize(self.detail(x), size)
         gate = torch.sigmoid(detail)
         return RefinerOutput(prediction * gate + region * (1 - gate), detail, region)
 
@@ -105,5 +105,6 @@ def align(maps: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> tor
     return roi_align(maps, torch.cat([index, scaled], dim=1), size, sampling_ratio=1, aligned=True)
 
 
-def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B, C, h, w) to (B, C, *size), bilinear."""
     return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from activefreq.models.residual import add_layer
+
 AXES = {"c": 1, "h": 2, "w": 3}
 """The dimension of (B, C, H, W) behind each letter of an axes string such as "hw"."""
 
@@ -61,7 +63,43 @@ def resample_matrix(size: int, base: int, kind: str, *, device: torch.device | N
     return _lerp_matrix(frequencies * base, stored, periodic=kind == "full")
 
 
-class SpectralFilter(nn.Module):
+def _apply(matrix: torch.Tensor, weight: torch.Tensor, dim: int) -> torch.Tensor:
+    """Reads a weight along an axis by a matrix (n, m) that has at most two numbers in a row."""
+    if torch.is_grad_enabled():
+        return torch.movedim(torch.tensordot(matrix, weight, dims=([1], [dim])), 0, dim)
+    # A product of matrices rounds differently with the number of threads, and answers must not.
+    shares, places = matrix.topk(min(2, matrix.shape[1]), dim=1)
+    shape = [-1 if index == dim else 1 for index in range(weight.dim())]
+    parts = [
+        weight.index_select(dim, place) * share.view(shape) for share, place in zip(shares.T, places.T, strict=True)
+    ]
+    return parts[0] + parts[1] if len(parts) == 2 else parts[0]
+
+
+class _Resampled(nn.Module):
+    """A filter's weight at the size at hand, kept while no gradient is wanted and the size stays."""
+
+    weight: nn.Parameter
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cache: tuple[tuple[object, ...], torch.Tensor] | None = None
+
+    def weight_for(self, height: int, width: int) -> torch.Tensor:
+        """The weight for maps of (height, width): (C', H', W') complex for a DFT, (C, H, W) real for a wavelet."""
+        key = (height, width, self.weight.device, self.weight._version, self.weight.data_ptr())
+        if not torch.is_grad_enabled() and self._cache is not None and self._cache[0] == key:
+            return self._cache[1]
+        resampled = self._resample(height, width)
+        if not torch.is_grad_enabled():
+            self._cache = (key, resampled)
+        return resampled
+
+    def _resample(self, height: int, width: int) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class SpectralFilter(_Resampled):
     """DFT along `axes`, product with a learnable complex weight, inverse DFT (equations 9 to 14).
 
     Args:
@@ -82,27 +120,19 @@ class SpectralFilter(nn.Module):
         weight[..., 0] = 1.0
         self.weight = nn.Parameter(weight)
         """(C', H', W', 2): real and imaginary parts; the last transformed axis holds half the spectrum."""
-        self._cache: tuple[tuple[object, ...], torch.Tensor] | None = None
 
     def _kind(self, dim: int) -> str:
         if dim == self.dims[-1]:
             return "half"
         return "full" if dim in self.dims else "position"
 
-    def weight_for(self, height: int, width: int) -> torch.Tensor:
-        """The complex weight (C', H', W') for maps of (height, width); cached while no gradient is wanted."""
-        key = (height, width, self.weight.device, self.weight._version, self.weight.data_ptr())
-        if not torch.is_grad_enabled() and self._cache is not None and self._cache[0] == key:
-            return self._cache[1]
+    def _resample(self, height: int, width: int) -> torch.Tensor:
         weight = self.weight.float()
         for dim, size, base in ((2, height, self.base[1]), (3, width, self.base[2])):
             if size != base:
                 matrix = resample_matrix(size, base, self._kind(dim), device=weight.device)
-                weight = torch.movedim(torch.tensordot(matrix, weight, dims=([1], [dim - 1])), 0, dim - 1)
-        resampled = torch.view_as_complex(weight.contiguous())
-        if not torch.is_grad_enabled():
-            self._cache = (key, resampled)
-        return resampled
+                weight = _apply(matrix, weight, dim - 1)
+        return torch.view_as_complex(weight.contiguous())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same shape and dtype; computed in float32 also inside autocast."""
@@ -127,7 +157,7 @@ def inverse_haar(x: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.stack([low + high, low - high], dim + 1).flatten(dim, dim + 1) * 0.5**0.5
 
 
-class WaveletFilter(nn.Module):
+class WaveletFilter(_Resampled):
     """One level of the Haar transform along `axes`, a learnable weight, inverse transform (Table 7).
 
     The arguments are those of `SpectralFilter`. Odd axes are extended by their last sample for the transform.
@@ -142,15 +172,15 @@ class WaveletFilter(nn.Module):
         self.base = (even[0], even[1], even[2])
         self.weight = nn.Parameter(torch.ones(even))
 
-    def weight_for(self, height: int, width: int) -> torch.Tensor:
-        """The weight (C, height, width): each sub-band is resampled by itself."""
+    def _resample(self, height: int, width: int) -> torch.Tensor:
+        # Each sub-band is resampled by itself.
         weight = self.weight.float()
         for dim, size, base in ((2, height, self.base[1]), (3, width, self.base[2])):
             if size != base:
                 bands = 2 if dim in self.dims else 1
                 matrix = resample_matrix(size // bands, base // bands, "position", device=weight.device)
                 matrix = torch.block_diag(*[matrix] * bands)
-                weight = torch.movedim(torch.tensordot(matrix, weight, dims=([1], [dim - 1])), 0, dim - 1)
+                weight = _apply(matrix, weight, dim - 1)
         return weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -214,8 +244,11 @@ class FreqModule(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, *others = x.chunk(4, dim=1)
-        filtered = [module(part) for module, part in zip(self.filters, others, strict=True)]
-        return torch.cat([self.spatial(first), *filtered], dim=1)
+        quarters = [self.spatial(first), *(module(part) for module, part in zip(self.filters, others, strict=True))]
+        if x.is_contiguous(memory_format=torch.channels_last):
+            # Each transform leaves a layout of its own; mixed, they would slow down whatever reads them next.
+            quarters = [quarter.contiguous(memory_format=torch.channels_last) for quarter in quarters]
+        return torch.cat(quarters, dim=1)
 
 
 class FreqBlock(nn.Module):
@@ -229,10 +262,24 @@ class FreqBlock(nn.Module):
         self.fc1 = nn.Conv2d(channels, channels * ratio, 1)
         self.activation = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(channels * ratio, channels, 1)
+        self.strip = 0
+        """Pixels of which the feed-forward network computes its wide map at a time; 0 computes it whole."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.freq(self.norm1(x))
-        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        normed = self.norm2(x)
+        rows = max(self.strip // x.shape[3], 1)
+        if not self.strip or rows >= x.shape[2]:
+            return self._feed_forward(x, normed)
+        # Pixel by pixel, so strips change nothing.
+        answer = torch.empty_like(x)
+        for top in range(0, x.shape[2], rows):
+            strip = (slice(None), slice(None), slice(top, top + rows))
+            answer[strip] = self._feed_forward(x[strip], normed[strip])
+        return answer
+
+    def _feed_forward(self, x: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
+        return add_layer(x, self.fc2, self.activation(self.fc1(normed)))
 
 
 def _groups(channels: int) -> int:
