@@ -12,4 +12,4 @@ ruff format --check .
 mypy
 
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec python -m pytest --numprocesses "${TEST_PROCESSES:-2}" --dist loadgroup "$@"
+exec python -m pytest --numprocesses "${TEST_PROCESSES:-2}" --dist loadfile "$@"

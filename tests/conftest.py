@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,14 +23,27 @@ settings.register_profile(
 settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes, each takes whole files, so that what is made for a file is made once.
+SHARED = {
+    "server": ("test_server", "test_server_active_learning", "test_responsive", "test_load_server", "test_robot"),
+    "worn_server": ("test_busy_server", "test_fuzz", "test_security"),
+}
+"""Files of tests that share a server, by its fixture."""
 
-    Files that share more, such as a server, say so by a group of their own.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes, each takes whole files, and all that share a server, so that these are made once.
+
+    This is what xdist's groups are for, but those of version 3.8 do nothing under pytest 9.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    from xdist.scheduler import LoadFileScheduling  # only where it runs
+
+    class SharedServers(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return next((name for name, files in SHARED.items() if Path(file).stem in files), file)
+
+    return SharedServers(config, log)
 
 
 class Folders(NamedTuple):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from server import Server
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.xdist_group("worn_server")]
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 # The shared server makes every fixture of a test one of the whole session; a failure is shrunk by hand.
 bounded = settings(

@@ -8,10 +8,7 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-import psutil
 import pytest
-import requests
 from server import Server
 from tiny import make_tiny_model
 
@@ -21,7 +18,7 @@ from activefreq.evaluation.robot import RemoteBackend
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "load_test.py"
 
@@ -91,27 +88,3 @@ def test_the_script_finds_a_server_with_another_model_wrong(
     arguments += ["--studies", str(tmp_path / "studies"), "--clients", "1", "--seconds", "1"]
     assert load_script().main(arguments) == 1
     assert json.loads((tmp_path / "out" / "load.json").read_text())["scenarios"][0]["wrong"] > 0
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.xdist_group("worn_server")
-def test_two_thousand_clicks_leave_no_memory_behind(worn_server: Server) -> None:
-    """Its caches hold 1 MB each, which the first clicks fill."""
-    process = psutil.Process(worn_server.process.pid)
-    generator = np.random.default_rng(0)
-    megabytes = []
-    with requests.Session() as session:
-        for number in range(2000):
-            if number % 400 == 0:
-                megabytes.append(process.memory_info().rss / 1e6)
-            points = generator.integers(0, [24, 20, 5], (generator.integers(1, 4), 3)).tolist()
-            answer = session.post(
-                f"{worn_server.url}/infer/activefreq?image=volume",
-                files={"params": (None, json.dumps({"foreground": points, "client_id": str(number)}))},
-                timeout=300,
-            )
-            assert answer.ok, answer.text
-    megabytes.append(process.memory_info().rss / 1e6)
-    # Of 1600 clicks a prepared slice would be 9 MB, a state 6 MB, a decoded volume 15 MB, and a network far more.
-    assert megabytes[-1] - megabytes[1] < 5, megabytes

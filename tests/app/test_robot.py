@@ -20,7 +20,7 @@ from activefreq.evaluation.robot import RemoteBackend, ServerError
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import evaluate
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from server import Server
 
 from activefreq.models.checkpoint import checkpoint_hash
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("worn_server")]
+pytestmark = pytest.mark.server
 
 CLICK = {"params": json.dumps({"foreground": [[1, 1, 0]]})}
 

@@ -17,7 +17,7 @@ from server import Server
 from activefreq import Click, InteractiveSegmenter
 from activefreq.files.volumes import Geometry, Volume, read_volume, write_mask
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.server
 
 Point = list[int]
 
@@ -270,7 +270,8 @@ def refused(server: Server, image: str, params: Any, *, model: str = "activefreq
         ({"foreground": [[10, 10, 0]], "background": [[0, 0, 1]]}, "background point 1 at [0, 0, 1] is outside"),
         ({"foreground": [[-1, 10, 0]]}, "is outside the image"),
         ({"foreground": [["a", 10, 0]]}, "must be whole numbers"),
-        ('{"foreground": [[NaN, 10, 0]]}', "must be whole numbers"),
+        ('{"foreground": [[NaN, 10, 0]]}', "NaN is no number of JSON"),
+        ('{"foreground": [[1e999, 10, 0]]}', "params holds inf, which is no number of JSON"),
         ({"foreground": [[10, 10]]}, "must be three numbers"),
         ({"foreground": [[10, 10, 0, 0]]}, "must be three numbers"),
         ({"foreground": [10, 10, 0]}, "must be three numbers"),
