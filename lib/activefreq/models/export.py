@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -87,6 +88,55 @@ def export_onnx(checkpoint: Checkpoint, folder: Path) -> tuple[Path, Path]:
     arguments = {"image": crop, "disks": disks, "feature": coarse.feature, "logits": coarse.logits, "boxes": boxes}
     _write(second, _Refine(model), arguments, ["refined"], about)
     return first, second
+
+
+def describe_tensors(path: Path) -> list[str]:
+    """One line for each input and output of an ONNX file: its name, type and shape."""
+    graph = onnx.load(path).graph
+    lines = []
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        for value in values:
+            tensor = value.type.tensor_type
+            shape = ", ".join(dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim)
+            name = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+            lines.append(f"{kind} {value.name}: {name} ({shape})")
+    return lines
+
+
+def largest_difference(checkpoint: Checkpoint, folder: Path, *, batch: int = 2, seed: int = 0) -> float:
+    """Runs both files in onnxruntime, the second on the answers of the first, and compares them with PyTorch.
+
+    Args:
+        checkpoint: What was exported.
+        folder: Where it was exported to.
+        batch: Images at a time.
+        seed: Of the random input.
+
+    Returns:
+        The largest absolute difference of logits, feature and refined logits, each as a share of the tensor's largest
+        absolute value. Rounding alone gives some 1e-6.
+    """
+    import onnxruntime
+
+    model, generator = checkpoint.model.eval(), torch.Generator().manual_seed(seed)
+    side, crop_side = model.config.input_size, model.config.refine_size
+    image = torch.rand(batch, 3, side, side, generator=generator)
+    prompt = torch.rand(batch, PROMPT_CHANNELS, side, side, generator=generator)
+    crop = torch.rand(batch, 3, crop_side, crop_side, generator=generator)
+    disks = torch.rand(batch, 2, crop_side, crop_side, generator=generator).round()
+    boxes = torch.rand(batch, 2, 2, generator=generator).sort(dim=1).values.flatten(1)
+    with torch.inference_mode():
+        expected = model.coarse(image, prompt)
+        refined = model.refine(crop, disks, expected, boxes).logits
+
+    def answer(name: str, **inputs: torch.Tensor | np.ndarray) -> list[np.ndarray]:
+        session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+        return session.run(None, {key: np.asarray(value) for key, value in inputs.items()})
+
+    logits, feature = answer(COARSE, image=image, prompt=prompt)
+    (last,) = answer(REFINE, image=crop, disks=disks, feature=feature, logits=logits, boxes=boxes)
+    pairs = ((logits, expected.logits), (feature, expected.feature), (last, refined))
+    return max(float(np.abs(mine - other.numpy()).max() / other.abs().max()) for mine, other in pairs)
 
 
 class MatrixFilter(nn.Module):
