@@ -1,8 +1,8 @@
 """ONNX: the two passes of a network as two files that any ONNX runtime computes.
 
 Fourier transforms become what they are: products with real matrices of cosines and sines. These need no complex
-numbers, which few operators of ONNX take, and nothing that a runtime may lack. Sizes are fixed when the files are written, and so
-spectral weights are stored at the size at which they are used.
+numbers, which few operators of ONNX take, and nothing that a runtime may lack. Sizes are fixed when the files are
+written, and so spectral weights are stored at the size at which they are used.
 """
 
 from __future__ import annotations
