@@ -2,7 +2,7 @@
 
 A session keeps its mask, and takes its clicks, on the pixels of the image, but the network may see a small crop of them
 enlarged several times. There, a click on a pixel that is wrong by a hair looks like one in the middle of a wide error,
-and the previous answer looks blurred. A network that was trained without that corrects too much.
+and the previous answer looks blurred. So training shows both as a session does. (NoC did not tell the difference.)
 """
 
 from __future__ import annotations
