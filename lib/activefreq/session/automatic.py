@@ -15,6 +15,7 @@ from torch.nn import functional
 from activefreq.models.coarse import to_size
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.prompts import PROMPT_CHANNELS
+from activefreq.session.resampling import resample
 from activefreq.session.state import PreparedImage
 
 
@@ -44,11 +45,11 @@ def automatic_answer(model: InteractiveModel, image: PreparedImage) -> Automatic
     device = next(model.parameters()).device
     with torch.inference_mode():
         rgb = torch.from_numpy(np.array(image.rgb)).permute(2, 0, 1)[None]
-        rgb = _resize(rgb, (side, side)).contiguous().to(device)
+        rgb = resample(rgb, (side, side)).contiguous().to(device)
         output = model.coarse(rgb, torch.zeros(1, PROMPT_CHANNELS, side, side, device=device))
         probability = torch.sigmoid(output.logits.float())
         embedding = embed(output.feature, probability)[0].cpu().numpy()
-        resized = _resize(probability.cpu(), image.shape)
+        resized = resample(probability.cpu(), image.shape)
     return AutomaticAnswer(resized[0, 0].clamp(0.0, 1.0).numpy(), embedding)
 
 
@@ -73,8 +74,3 @@ def embed(feature: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
     weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     means = feature.mean((2, 3)), (feature * weights).sum((2, 3))
     return torch.cat([functional.normalize(mean, dim=1) for mean in means], dim=1)
-
-
-def _resize(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    shrinks = maps.shape[2] > shape[0] or maps.shape[3] > shape[1]
-    return functional.interpolate(maps, size=shape, mode="bilinear", align_corners=False, antialias=shrinks)

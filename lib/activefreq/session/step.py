@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from activefreq.clicks import Click, check_clicks, click_disks
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.boxes import Box, changed_component, focus_box, target_box
+from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, SessionState, read_only
 
 Request = tuple[PreparedImage, SessionState, Click]
@@ -103,20 +103,12 @@ def _merge(
 def _crop(array: np.ndarray, box: Box, side: int) -> torch.Tensor:
     """(H, W, C) float32 to (1, C, side, side): the box, resized without aliasing."""
     part = torch.from_numpy(np.array(array[box.slices], copy=True)).permute(2, 0, 1)[None]
-    if (box.height, box.width) == (side, side):
-        return part.contiguous()
-    shrinks = box.height > side or box.width > side
-    return functional.interpolate(part, size=(side, side), mode="bilinear", align_corners=False, antialias=shrinks)
+    return resample(part, (side, side)).contiguous()
 
 
 def _paste(probability: np.ndarray, logits: torch.Tensor, box: Box) -> np.ndarray:
     """A copy of (H, W) with the box replaced by the sigmoid of logits (1, 1, h, w), resized."""
-    part = torch.sigmoid(logits.float()).cpu()
-    if part.shape[2:] != (box.height, box.width):
-        shrinks = part.shape[2] > box.height or part.shape[3] > box.width
-        part = functional.interpolate(
-            part, size=(box.height, box.width), mode="bilinear", align_corners=False, antialias=shrinks
-        )
+    part = resample(torch.sigmoid(logits.float()).cpu(), (box.height, box.width))
     pasted = probability.copy()
     pasted[box.slices] = part[0, 0].clamp(0.0, 1.0).numpy()
     return pasted

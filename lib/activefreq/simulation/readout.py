@@ -24,6 +24,7 @@ from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.prompts import PROMPT_CHANNELS
 from activefreq.session.automatic import embed
+from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, prepare_image
 from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.trainee import NetworkTrainee, Outlook
@@ -124,7 +125,7 @@ class ReadoutTrainee:
         ious = []
         for sample, probability in zip(samples, self._probabilities(samples), strict=True):
             shape = (sample.target.shape[0], sample.target.shape[1])
-            mask = _resize(probability[None], shape)[0, 0].numpy() > THRESHOLD
+            mask = resample(probability[None], shape)[0, 0].numpy() > THRESHOLD
             ious.append(intersection_over_union(mask, sample.target))
         return {"miou@0": float(np.mean(ious))}
 
@@ -165,7 +166,7 @@ def _look(model: InteractiveModel, size: int, sample: Sample) -> Features:
     device = next(model.parameters()).device
     with torch.inference_mode():
         rgb = torch.from_numpy(np.array(image.rgb)).permute(2, 0, 1)[None]
-        rgb = _resize(rgb, (size, size)).to(device)
+        rgb = resample(rgb, (size, size)).to(device)
         prompt = torch.zeros(1, PROMPT_CHANNELS, size, size, device=device)
         feature = model.coarse(rgb, prompt).feature.float()
         maps = [feature]
@@ -174,11 +175,6 @@ def _look(model: InteractiveModel, size: int, sample: Sample) -> Features:
             # The last stage's single pixel or four say nothing of places.
             maps += [to_size(one.float(), feature.shape[2:]) for one in encoder(model.normalize(rgb), prompt)[:-1]]
         target = torch.from_numpy(sample.target.astype(np.float32))[None, None]
-        share = to_size(_resize(target, (size, size)), feature.shape[2:])[0, 0]
+        share = to_size(resample(target, (size, size)), feature.shape[2:])[0, 0]
     # Copied out of inference mode, in which nothing can be differentiated.
     return Features(torch.cat(maps, dim=1)[0].cpu().clone(), feature.shape[1], share.clone())
-
-
-def _resize(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    shrinks = maps.shape[2] > shape[0] or maps.shape[3] > shape[1]
-    return functional.interpolate(maps, size=shape, mode="bilinear", align_corners=False, antialias=shrinks)

@@ -11,23 +11,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from activefreq.clicks import Click
+from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD
-
-
-def resized(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """(1, h, w) to (1, *shape), as a session resizes between a crop and the network's input."""
-    if tuple(maps.shape[1:]) == tuple(shape):
-        return maps
-    shrinks = maps.shape[1] > shape[0] or maps.shape[2] > shape[1]
-    return functional.interpolate(maps[None], shape, mode="bilinear", align_corners=False, antialias=shrinks)[0]
 
 
 def mask_on_grid(target: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """The mask (S, S) bool on the image's pixels: (*grid,) bool; as it is if nothing would be left of it."""
-    coarse = resized(torch.from_numpy(target.astype(np.float32))[None], grid)[0].numpy() > THRESHOLD
+    coarse = resample(torch.from_numpy(target.astype(np.float32))[None, None], grid)[0, 0].numpy() > THRESHOLD
     return coarse if coarse.any() else target
 
 

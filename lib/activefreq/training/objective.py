@@ -17,12 +17,13 @@ from activefreq.clicks import Click, click_disks
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.refiner import align
 from activefreq.session.boxes import Box
+from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD
 from activefreq.training.batches import Batch
 from activefreq.training.clicking import correcting_click, first_clicks
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
-from activefreq.training.grid import in_view, mask_on_grid, obey, resized
+from activefreq.training.grid import in_view, mask_on_grid, obey
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
 from activefreq.training.opinions import another_opinion
@@ -105,8 +106,8 @@ def make_exercise(model: InteractiveModel, batch: Batch, config: TrainingConfig,
     for _ in range(rounds):
         answers = _answer(model, images, previous, _in_view(made, truths, size), config)
         for index, (truth, own, rng) in enumerate(zip(truths, made, generators, strict=True)):
-            kept = obey(resized(answers[index], (truth.shape[0], truth.shape[1])), own)
-            previous[index] = resized(kept, (size, size))
+            kept = obey(resample(answers[index][None], (truth.shape[0], truth.shape[1]))[0], own)
+            previous[index] = resample(kept[None], (size, size))[0]
             click = correcting_click(kept[0].numpy() > THRESHOLD, truth, rng, config.clicks)
             if click is not None:
                 own.append(click)
