@@ -34,7 +34,7 @@ from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_v
 from activefreq.evaluation.report import write_report
 from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
-from activefreq.evaluation.runner import Shard, evaluate
+from activefreq.evaluation.runner import Shard, evaluate, prepare_workers
 from activefreq.evaluation.users import USERS, HumanConfig
 
 
@@ -171,6 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Raises `ActiveFreqError` or `OSError` for what is wrong with the options or the files."""
     shard = Shard.from_environment()
+    workers = worker_count(options, shard)
+    if workers > 1:
+        prepare_workers()
     make_backend, description = find_backend(options)
     plan = make_plan(options, description)
     source = find(options, progress=shard.rank == 0)
@@ -181,7 +184,7 @@ def run(options: argparse.Namespace) -> None:
         source,
         make_backend,
         output,
-        workers=worker_count(options, shard),
+        workers=workers,
         batch_size=options.batch_size,
         shard=shard,
     )

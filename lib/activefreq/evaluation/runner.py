@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,10 +184,19 @@ def _emptied(problems: list[Problem]) -> Iterator[Problem]:
         yield problems.pop(0)
 
 
-def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
-    # Imports take seconds: one clean process does them, and all workers are forked from it.
+def prepare_workers() -> ForkServerContext:
+    """Starts the process that workers are forked from: a clean one, which does their imports once for all of them.
+
+    They take seconds; called before images are sought, both happen at the same time. `evaluate` does it otherwise.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "activefreq.evaluation.local"])
+    forkserver.ensure_running()
+    return context
+
+
+def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
+    context = prepare_workers()
     tasks, answers = context.Queue(), context.Queue()
     for item in todo:
         tasks.put(item)
