@@ -25,6 +25,7 @@ from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
 from activefreq.acselect.scores import ScoreConfig
 from activefreq.data.discovery import find_samples
 from activefreq.data.drawing import draw_samples
+from activefreq.data.resized import ResizedSource
 from activefreq.data.samples import SampleSource
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.backends import Backend
@@ -63,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
         "--part",
         choices=("train", "validation", "test"),
         help="only this part of the division by groups that training uses",
+    )
+    data.add_argument(
+        "--resize",
+        type=int,
+        metavar="PX",
+        help="bring images and masks to squares of PX pixels first, as papers do: clicks and IoU are those of the "
+        "resized image (default: as the files are)",
     )
     data.add_argument("--limit", type=int, metavar="N", help="only N of the images, drawn with --seed")
     model = made.add_argument_group("model")
@@ -176,7 +184,9 @@ def run(options: argparse.Namespace) -> None:
         prepare_workers()
     make_backend, description = find_backend(options)
     plan = make_plan(options, description)
-    source = find(options, progress=shard.rank == 0)
+    source: SampleSource | ResizedSource = find(options, progress=shard.rank == 0)
+    if options.resize is not None:
+        source = ResizedSource(source, options.resize)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     outcome = evaluate(
@@ -201,6 +211,8 @@ def run(options: argparse.Namespace) -> None:
 def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], dict[str, Any]]:
     """What answers the clicks, and what is to be said of it."""
     if options.server is not None:
+        if options.resize is not None:
+            raise InputError("a server has images of its own: leave --resize out with --server")
         given = [name for name in ("weights", "backbone", "size") if getattr(options, name) is not None]
         if given:
             raise InputError(f"--{given[0]} is the server's affair: leave it out with --server")
@@ -245,7 +257,7 @@ def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
     except TypeError:
         known = ", ".join(asdict(HumanConfig()))
         raise InputError(f"the human has the options {known}, not {', '.join(human)}") from None
-    identity = {name: getattr(options, name) for name in ("images", "labels", "label_value", "group")}
+    identity = {name: getattr(options, name) for name in ("images", "labels", "label_value", "group", "resize")}
     notes = {name: getattr(options, name) for name in ("slices", "min_area", "part", "limit", "start", "device")}
     return Plan(
         policies=tuple(parse_policy(text, acselect) for text in options.policy),

@@ -40,3 +40,16 @@ def test_image_and_mask_stay_on_top_of_each_other():
     assert small_mask.mean() == pytest.approx(mask.mean(), abs=0.01)
     dark = small.mean(axis=2) < (small.mean(axis=2).max() + small.mean(axis=2).min()) / 2
     assert np.logical_xor(dark, small_mask).mean() < 0.03
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_images_of_any_kind_keep_their_dtype_and_range(dtype, channels):
+    image = (np.random.default_rng(0).random((20, 30, *channels)) * 250).astype(dtype)
+    for shape in ((10, 12), (50, 70)):
+        resized = resize_image(image, shape)
+        assert resized.shape == (*shape, *channels)
+        assert resized.dtype == dtype
+        assert resized.mean() == pytest.approx(image.mean(), rel=0.05)
+        if dtype != np.uint8:
+            assert image.min() <= resized.min() <= resized.max() <= image.max()

@@ -103,6 +103,23 @@ def test_a_part_divides_patients_as_training_does(evaluate, ring_folders, script
     assert all(count % 2 == 0 for count in parts.values())
 
 
+def test_images_are_resized_before_they_are_clicked_on(evaluate, lesion_folders, tmp_path, capsys):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels, "--policy", "standard")
+    code, summary = evaluate(*where, "--resize", 40)
+    assert code == 0
+    assert summary["settings"]["resize"] == 40
+    clicks = pd.read_csv(tmp_path / "out" / "clicks.csv")
+    assert clicks[["y", "x"]].to_numpy().max() < 40
+    # The same folder again without it: other results, not the ones that are there.
+    _, plain = evaluate(*where)
+    assert plain["policies"]["standard"]["miou@1"] != summary["policies"]["standard"]["miou@1"]
+    code, _ = evaluate(
+        *where[:-2], "--resize", 40, "--server", "http://127.0.0.1:9", "--policy", "standard", output="s"
+    )
+    assert code == 2
+    assert "resize" in capsys.readouterr().err
+
+
 def test_an_automatic_start_is_scored(evaluate, lesion_folders, tmp_path):
     where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels)
     code, summary = evaluate(*where, "--policy", "standard", "area", "--start", "auto")

@@ -33,8 +33,17 @@ def fitted_size(shape: tuple[int, int], size: int, fit: str) -> tuple[int, int]:
 
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resizes (H, W) or (H, W, 3) uint8 to `shape` (H, W) by Lanczos, which averages where it shrinks."""
-    return np.array(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.LANCZOS))
+    """Resizes (H, W) or (H, W, 3) to `shape` (H, W) by Lanczos, which averages where it shrinks; keeps the dtype.
+
+    What the kernel overshoots stays within the image's own range.
+    """
+    if image.dtype == np.uint8:
+        return np.array(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.LANCZOS))
+    if image.ndim == 3:
+        return np.stack([resize_image(channel, shape) for channel in np.moveaxis(image, 2, 0)], axis=2)
+    floats = Image.fromarray(image.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
+    resized = np.clip(np.array(floats), image.min(), image.max())
+    return resized.astype(image.dtype) if image.dtype.kind == "f" else np.rint(resized).astype(image.dtype)
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
