@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from monailabel.endpoints import datastore
 from monailabel.endpoints.user.auth import RBAC
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from lib.ohif import CONFIGURATION_PATH, add_ohif_routes
 from lib.request_checks import Door
@@ -40,6 +43,16 @@ def test_no_request_leaves_the_dicomweb_root(path: str) -> None:
     with pytest.raises(HTTPException) as caught:
         pass_on(path)
     assert caught.value.status_code == 404
+
+
+def test_the_archive_of_a_data_set_is_sent_and_not_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    archive = tmp_path / "tmpabc"
+    archive.write_bytes(b"all images")
+    monkeypatch.setattr(datastore, "download_dataset", lambda limit_cases: FileResponse(archive))
+    server = FastAPI()
+    server.add_api_route("/dataset", in_thread(datastore.api_download_dataset, of_task=False))
+    assert TestClient(server).get("/dataset").content == b"all images"
+    assert not archive.exists()
 
 
 def test_an_endpoint_runs_in_the_thread_that_calls_it_after_its_checks() -> None:

@@ -27,6 +27,7 @@ from monailabel.endpoints import activelearning, datastore, infer, info, login, 
 from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
@@ -105,6 +106,9 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
         answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
             raise HTTPException(404, "there is no such file")
+        if endpoint is datastore.api_download_dataset:
+            # The archive was made for this answer alone; MONAI Label leaves it in the folder of temporary files.
+            answer.background = BackgroundTask(Path(answer.path).unlink, missing_ok=True)
         return answer
 
     return _dressed(run, endpoint)
