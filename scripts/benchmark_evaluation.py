@@ -23,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from activefreq.acselect.policies import make_policy
-from activefreq.acselect.regions import mislabeled_regions
 from activefreq.data.discovery import find_samples
 from activefreq.data.samples import SampleSource
 from activefreq.errors import ActiveFreqError
@@ -32,6 +31,7 @@ from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.plan import Plan, parse_policy
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import evaluate
+from activefreq.evaluation.speed import policy_seconds
 from activefreq.files.atomic import atomic_write
 from activefreq.session.segmenter import InteractiveSegmenter
 
@@ -150,29 +150,10 @@ def evaluated(plan: Plan, source: SampleSource, factory: LocalBackendFactory, *,
 def acselect_times() -> dict[str, float]:
     """Median milliseconds of a policy's choice on made-up errors."""
     return {
-        f"{name}, {side} x {side}, {regions} regions": _choice_time(name, side, regions)
+        f"{name}, {side} x {side}, {regions} regions": rounds.times.median
         for side, regions in ((256, 30), (448, 60), (2048, 5000))
-        for name in ("standard", "area", "acselect")
+        for name, rounds in policy_seconds(("standard", "area", "acselect"), side, regions, rounds=7).items()
     }
-
-
-def _choice_time(name: str, side: int, regions: int) -> float:
-    generator = np.random.default_rng(0)
-    target = np.zeros((side, side), bool)
-    target[side // 4 : -side // 4, side // 4 : -side // 4] = True
-    prediction = target.copy()
-    while len(mislabeled_regions(prediction, target)) < regions:
-        for y, x in generator.integers(0, side - 4, (regions // 5, 2)):
-            prediction[y : y + 3, x : x + 3] ^= True
-    probability = np.where(prediction, 0.8, 0.2) + generator.uniform(-0.1, 0.1, prediction.shape)
-    clicked = np.zeros_like(target)
-    policy = make_policy(name)
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        policy.next_click(probability, prediction, target, clicked)
-        times.append(time.perf_counter() - began)
-    return 1000 * float(np.median(times))
 
 
 if __name__ == "__main__":
