@@ -21,3 +21,13 @@ def test_both_passes_see_normalized_images(tiny_model: InteractiveModel) -> None
 
 def test_the_refiner_fits_the_backbone(tiny_model: InteractiveModel) -> None:
     assert tiny_model.refiner.feature[0].in_channels == tiny_model.backbone.feature_channels
+
+
+def test_a_model_at_another_size_shares_its_weights(tiny_model: InteractiveModel) -> None:
+    before = tiny_model.config
+    half = tiny_model.at_size(before.input_size // 2)
+    assert half.config.input_size == before.input_size // 2
+    assert half.config.refine_size == before.refine_size // 2
+    assert half.config.disk_radius == before.disk_radius / 2
+    assert tiny_model.config == before
+    assert [id(one) for one in half.parameters()] == [id(one) for one in tiny_model.parameters()]

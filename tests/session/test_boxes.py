@@ -42,6 +42,10 @@ def test_growing_is_about_the_centre_and_shifts_inwards_at_the_border() -> None:
     assert Box(0, 90, 10, 100).expanded(2.0, 0, (100, 100)) == Box(0, 80, 20, 100)
 
 
+def test_a_moved_box_keeps_its_size() -> None:
+    assert Box(1, 2, 5, 9).moved(10, -1) == Box(11, 1, 15, 8)
+
+
 def test_bounding_box() -> None:
     mask = np.zeros((5, 7), bool)
     assert bounding_box(mask) is None

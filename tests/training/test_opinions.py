@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from synthetic import grey_ring
 from trainees import blob_pictures, quick_config
 
 from activefreq.errors import InputError
+from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.config import TrainingConfig
 from activefreq.training.objective import make_exercise
@@ -37,14 +39,22 @@ def test_a_ring_stays_one_object_of_about_its_size():
 
 
 def test_an_exercise_is_judged_by_the_opinion_that_its_clicks_follow():
-    config = quick_config(rounds=(0.0, 0.0, 1.0), opinions=ALWAYS)
-    model = initial_model(config)
-    batch = make_batch(Mixture([blob_pictures(4)]), config, 0)
-    exercise = make_exercise(model, batch, config, model.normalize.mean.device)
-    experts = [view.target for view in batch.views]
-    assert any((target != expert).any() for target, expert in zip(exercise.targets, experts, strict=True))
+    view = AugmentationConfig(whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False)
+    exercises = {}
+    for share in (0.0, 1.0):
+        config = quick_config(
+            rounds=(0.0, 0.0, 1.0),
+            opinions=OpinionConfig(share=share),
+            augmentation=view,
+            target_expansion=(99.0, 99.0),
+        )
+        model = initial_model(config)
+        batch = make_batch(Mixture([blob_pictures(4)]), config, 0)
+        exercises[share] = make_exercise(model, batch, config, torch.device("cpu"))
+    assert torch.equal(exercises[0.0].images, exercises[1.0].images)
+    assert not torch.equal(exercises[0.0].targets, exercises[1.0].targets)
     # Positive clicks lie inside of what is now the truth, negative ones outside.
-    for target, prompt in zip(exercise.targets[:, 0], exercise.prompt, strict=True):
+    for target, prompt in zip(exercises[1.0].targets[:, 0], exercises[1.0].prompt, strict=True):
         positive, negative = prompt[1] > 0, prompt[2] > 0
         assert target[positive].mean() > 0.5
         if negative.any():

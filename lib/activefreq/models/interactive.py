@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import torch
 from torch import nn
 
@@ -21,6 +24,18 @@ class InteractiveModel(nn.Module):
         self.normalize = ImageNormalization()
         self.backbone = make_backbone(config.backbone)
         self.refiner = Refiner(self.backbone.feature_channels, config.refiner)
+
+    def at_size(self, size: int) -> InteractiveModel:
+        """The same network, weights shared, for sessions at another size of its input: all else in proportion."""
+        scale = size / self.config.input_size
+        other = copy.copy(self)
+        other.config = dataclasses.replace(
+            self.config,
+            input_size=size,
+            refine_size=round(self.config.refine_size * scale),
+            disk_radius=self.config.disk_radius * scale,
+        )
+        return other
 
     def coarse(self, image: torch.Tensor, prompt: torch.Tensor) -> CoarseOutput:
         """The first pass.

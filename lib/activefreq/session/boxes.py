@@ -48,6 +48,10 @@ class Box:
             max(self.right, other.right),
         )
 
+    def moved(self, rows: int, columns: int) -> Box:
+        """The same box further down and to the right."""
+        return Box(self.top + rows, self.left + columns, self.bottom + rows, self.right + columns)
+
     def expanded(self, factor: float, minimum: float, shape: tuple[int, int]) -> Box:
         """Grown about its centre to `factor` times its sides, at least `minimum` pixels, inside an image of `shape`.
 
@@ -148,4 +152,4 @@ def focus_box(
         min(change.right, within.width),
     )
     grown = clipped.expanded(expansion, least, (within.height, within.width))
-    return Box(grown.top + within.top, grown.left + within.left, grown.bottom + within.top, grown.right + within.left)
+    return grown.moved(within.top, within.left)

@@ -7,12 +7,13 @@ a click whose pixel did not change toggles nothing else, and what a click says a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from activefreq.clicks import Click, check_clicks, click_disks
-from activefreq.models.config import SessionConfig
+from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.boxes import Box, changed_component, focus_box, target_box
 from activefreq.session.resampling import resample
@@ -40,38 +41,104 @@ def step(
     Raises:
         InputError: A click lies outside its image.
     """
+    _check(requests)
+    with torch.inference_mode():
+        return [_answer(model, [request], config)[0] for request in requests]
+
+
+def step_together(
+    model: InteractiveModel, requests: Sequence[Request], config: SessionConfig = SessionConfig()
+) -> list[SessionState]:
+    """As `step`, all images in one batch: for training, where an answer's last digits may depend on its neighbours."""
+    _check(requests)
+    with torch.inference_mode():
+        return _answer(model, requests, config)
+
+
+def _check(requests: Sequence[Request]) -> None:
     for image, _, click in requests:
         check_clicks([click], image.shape)
-    with torch.inference_mode():
-        return [_step(model, *request, config) for request in requests]
 
 
-def _step(
-    model: InteractiveModel, image: PreparedImage, state: SessionState, click: Click, config: SessionConfig
-) -> SessionState:
+class CoarseQuestion(NamedTuple):
+    """What the coarse pass is asked: the target crop, and its pixels (1, 3, S, S) and prompt (1, 3, S, S)."""
+
+    crop: Box
+    rgb: torch.Tensor
+    prompt: torch.Tensor
+
+
+class RefineQuestion(NamedTuple):
+    """What the refine pass is asked: the focus box, its pixels (1, 3, R, R), disks (1, 2, R, R), place (1, 4)."""
+
+    focus: Box
+    rgb: torch.Tensor
+    disks: torch.Tensor
+    fraction: torch.Tensor
+
+
+def coarse_question(
+    image: PreparedImage, state: SessionState, click: Click, shape: ModelConfig, config: SessionConfig
+) -> CoarseQuestion:
+    """The target crop around mask and clicks, as the network sees it, with the answer so far."""
     clicks = (*state.clicks, click)
-    before = state.mask
-    crop = target_box(before, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
-
-    device = next(model.parameters()).device
-    side, radius = model.config.input_size, model.config.disk_radius
+    crop = target_box(state.mask, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
+    side = shape.input_size
     previous = _crop(state.probability[..., None], crop, side)
-    prompt = torch.cat([previous, _disks(clicks, crop, side, radius)], dim=1)
-    coarse = model.coarse(_crop(image.rgb, crop, side).to(device), prompt.to(device))
-    probability = _paste(state.probability, coarse.logits, crop)
-    redrawn = crop
+    prompt = torch.cat([previous, _disks(clicks, crop, side, shape.disk_radius)], dim=1)
+    return CoarseQuestion(crop, _crop(image.rgb, crop, side), prompt)
+
+
+def refine_question(
+    image: PreparedImage, clicks: Sequence[Click], focus: Box, crop: Box, shape: ModelConfig
+) -> RefineQuestion:
+    """The focus box, which lies in the target crop, as the refine layer sees it."""
+    side = shape.refine_size
+    disks = _disks(clicks, focus, side, shape.disk_radius)
+    return RefineQuestion(focus, _crop(image.rgb, focus, side), disks, torch.tensor([_fraction(focus, crop)]))
+
+
+def _answer(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:
+    device = next(model.parameters()).device
+    questions = [coarse_question(*request, model.config, config) for request in requests]
+    coarse = model.coarse(_batch([q.rgb for q in questions], device), _batch([q.prompt for q in questions], device))
+    probabilities = [
+        _paste(state.probability, coarse.logits[index, None], question.crop)
+        for index, ((_, state, _), question) in enumerate(zip(requests, questions, strict=True))
+    ]
+    redrawn = [question.crop for question in questions]
 
     if config.refine:
-        after = probability > THRESHOLD
-        focus = focus_box(before, after, click, crop, expansion=config.focus_expansion, share=config.focus_share)
-        side = model.config.refine_size
-        disks = _disks(clicks, focus, side, radius)
-        boxes = torch.tensor([_fraction(focus, crop)])
-        refined = model.refine(_crop(image.rgb, focus, side).to(device), disks.to(device), coarse, boxes.to(device))
-        probability = _paste(probability, refined.logits, focus)
-        redrawn = focus
+        details = []
+        for (image, state, click), question, probability in zip(requests, questions, probabilities, strict=True):
+            after = probability > THRESHOLD
+            focus = focus_box(
+                state.mask, after, click, question.crop, expansion=config.focus_expansion, share=config.focus_share
+            )
+            details.append(refine_question(image, (*state.clicks, click), focus, question.crop, model.config))
+        refined = model.refine(
+            _batch([detail.rgb for detail in details], device),
+            _batch([detail.disks for detail in details], device),
+            coarse,
+            _batch([detail.fraction for detail in details], device),
+        )
+        redrawn = [detail.focus for detail in details]
+        probabilities = [
+            _paste(probability, refined.logits[index, None], focus)
+            for index, (probability, focus) in enumerate(zip(probabilities, redrawn, strict=True))
+        ]
+    return [
+        _end(state, click, probability, box, config)
+        for (_, state, click), probability, box in zip(requests, probabilities, redrawn, strict=True)
+    ]
 
+
+def _end(
+    state: SessionState, click: Click, probability: np.ndarray, redrawn: Box, config: SessionConfig
+) -> SessionState:
+    """The state after a click whose (H, W) `probability` is the network's."""
     probability = _merge(state, probability, redrawn, click, config)
+    clicks = (*state.clicks, click)
     # What a person said about a pixel holds, whatever the network thinks; of two clicks on one pixel the last one does.
     for said in clicks:
         if (probability[said.y, said.x] > THRESHOLD) != said.positive:
@@ -98,6 +165,10 @@ def _merge(
         against = (after != state.mask) & (after != click.positive)
         probability = np.where(against, state.probability, probability)
     return probability
+
+
+def _batch(parts: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+    return torch.cat(list(parts)).to(device)
 
 
 def _crop(array: np.ndarray, box: Box, side: int) -> torch.Tensor:

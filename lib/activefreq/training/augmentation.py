@@ -1,5 +1,8 @@
 """Random views of a training image: which window is seen, turned, mirrored and lit how.
 
+A view is an image of its own, with pixels of its own: sessions are played on it (`rehearsal`), which crop from it what
+the network sees.
+
 Source: the paper's section 4.1 (resizing by 0.75 to 1.25, flips, rotation, brightness, crops). A window is
 centred anywhere around its object, not run to one edge, and no object is dropped for being small.
 """
@@ -23,8 +26,11 @@ class AugmentationConfig:
         whole_share: Share of views of the whole image, as at the first click; the others are windows around the object,
             as a session's later target crops are.
         scale: Size of the whole view's window relative to the image.
-        window: Size of the other windows relative to the object's box (1.4 in a session).
+        window: Size of the other windows relative to the object's box.
         window_minimum: Least side of these windows in pixels.
+        enlarged_share: Share of the views with fewer pixels than the network's input that are enlarged to it, as people
+            resample small images; the others keep the pixels that they have.
+        detail: Most pixels along a side of a view, as a multiple of the network's input.
         rotation: Largest angle in degrees, either way.
         flip: Mirror left-right and up-down, half the time each, and turn by multiples of 90 degrees.
         brightness, contrast, saturation: Largest relative change.
@@ -34,6 +40,8 @@ class AugmentationConfig:
     scale: tuple[float, float] = (0.75, 1.25)
     window: tuple[float, float] = (1.15, 2.2)
     window_minimum: float = 48.0
+    enlarged_share: float = 0.5
+    detail: float = 2.0
     rotation: float = 30.0
     flip: bool = True
     brightness: float = 0.25
@@ -46,16 +54,14 @@ class View:
     """A training view.
 
     Attributes:
-        image: (3, S, S) float32 in [0, 1].
-        target: (1, S, S) float32 of zeros and ones.
+        image: (H, W, 3) float32 in [0, 1].
+        target: (H, W) bool with at least one True.
         whole: Whether it shows about the whole image.
-        grid: Rows and columns of pixels of the image across the view, at most S.
     """
 
-    image: torch.Tensor
-    target: torch.Tensor
+    image: np.ndarray
+    target: np.ndarray
     whole: bool
-    grid: tuple[int, int]
 
 
 def random_view(
@@ -70,36 +76,47 @@ def random_view(
     Args:
         rgb: (H, W, 3) float32 in [0, 1], see `session.intensity.to_rgb`.
         target: (H, W) bool with at least one True.
-        size: Side of the view in pixels.
+        size: Side of the network's input in pixels.
     """
     whole = bool(rng.random() < config.whole_share)
+    enlarged = bool(rng.random() < config.enlarged_share)
     pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
     mask = torch.from_numpy(target.astype(np.float32))[None]
     for _ in range(4):
-        grid, window = _grid(target, size, rng, config, whole=whole)
-        seen = (_sample(mask, grid) > 0.5).float()
+        centre, window, turn = _window(target, rng, config, whole=whole)
+        shape = _pixels_across(window, size, config, enlarged=enlarged)
+        grid = _affine(centre, window, turn, target.shape, shape)
+        seen = _sample(mask, grid)[0].numpy() > 0.5
         if seen.any():
-            return View(_relight(_sample(pixels, grid), rng, config), seen, whole, _pixels_across(window, size))
+            return View(_to_array(_relight(_sample(pixels, grid), rng, config)), seen, whole)
     box = bounding_box(target)
     if box is None:
         raise ValueError("the target is empty")
     # A very small object can fall between the samples of a wide view: look closely.
     window = np.array([max(box.height, box.width) * 2.0] * 2)
     centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
-    grid = _affine(centre, window, np.eye(2), target.shape, size)
-    seen = (_sample(mask, grid) > 0.5).float()
-    return View(_sample(pixels, grid), seen, whole=False, grid=_pixels_across(window, size))
+    grid = _affine(centre, window, np.eye(2), target.shape, (size, size))
+    return View(_to_array(_sample(pixels, grid)), _sample(mask, grid)[0].numpy() > 0.5, whole=False)
 
 
-def _pixels_across(window: np.ndarray, size: int) -> tuple[int, int]:
-    rows, columns = (min(max(round(float(side)), 1), size) for side in window)
+def _to_array(pixels: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _pixels_across(window: np.ndarray, size: int, config: AugmentationConfig, *, enlarged: bool) -> tuple[int, int]:
+    """Rows and columns of a view of a window (h, w) in pixels of the image."""
+    longest = float(window.max())
+    scale = min(1.0, config.detail * size / longest)
+    if enlarged and longest < size:
+        scale = size / longest
+    rows, columns = (max(round(float(side) * scale), 1) for side in window)
     return rows, columns
 
 
-def _grid(
-    target: np.ndarray, size: int, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
-) -> tuple[torch.Tensor, np.ndarray]:
-    """The sampling grid of a random window, and the window's sides (h, w) in pixels of the image."""
+def _window(
+    target: np.ndarray, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A random window: centre (y, x), sides (h, w), both in pixels of the image, and turn (2, 2)."""
     shape = np.array(target.shape, float)
     if whole:
         window = shape * rng.uniform(*config.scale)
@@ -119,25 +136,30 @@ def _grid(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if config.flip:
         turn = turn @ np.diag(rng.choice([-1.0, 1.0], 2))
-    return _affine(centre, window, turn, target.shape, size), window
+    return centre, window, turn
 
 
 def _affine(
-    centre: np.ndarray, window: np.ndarray, turn: np.ndarray, shape: tuple[int, ...], size: int
+    centre: np.ndarray, window: np.ndarray, turn: np.ndarray, shape: tuple[int, ...], across: tuple[int, int]
 ) -> torch.Tensor:
-    """The sampling grid (1, size, size, 2) of a window (h, w) in pixels about `centre` (y, x), turned about it."""
+    """The sampling grid (1, *across, 2) of a window (h, w) in pixels about `centre` (y, x), turned about it."""
     # From the view's normalized (y, x) in [-1, 1] to the image's.
     half = np.array([shape[0] / 2, shape[1] / 2])
     matrix = (turn @ np.diag(window / 2)) / half[:, None]
     offset = centre / half - 1.0
     # affine_grid wants rows and columns in the order (x, y).
     theta = np.array([[matrix[1, 1], matrix[1, 0], offset[1]], [matrix[0, 1], matrix[0, 0], offset[0]]], np.float32)
-    return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, size, size], align_corners=False)
+    return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, *across], align_corners=False)
 
 
 def _sample(pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """(C, H, W) read at the grid: (C, S, S); averaged first where the grid is coarser than the pixels."""
-    step = (grid[0, 1, 0] - grid[0, 0, 0]).abs() + (grid[0, 0, 1] - grid[0, 0, 0]).abs()
+    """(C, H, W) read at the grid (1, h, w, 2): (C, h, w); averaged first where the grid is coarser than the pixels."""
+    # A view may be a single pixel high or wide.
+    step = torch.zeros(2)
+    if grid.shape[1] > 1:
+        step = step + (grid[0, 1, 0] - grid[0, 0, 0]).abs()
+    if grid.shape[2] > 1:
+        step = step + (grid[0, 0, 1] - grid[0, 0, 0]).abs()
     height, width = pixels.shape[1:]
     # Pixels of the image per pixel of the view, in x and y.
     stride = max(float(step[0]) * width / 2, float(step[1]) * height / 2)

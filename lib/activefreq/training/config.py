@@ -103,6 +103,7 @@ class TrainingConfig:
             a file's path, or None for random ones.
         batch_size: Views in an optimizer step, over all processes together.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
+        target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
         validate_every: Steps between validations through the session; 0 for only at the end.
         validation_images: At most so many images of the validation part, spread evenly.
         validation_clicks: Clicks of a validation.
@@ -125,6 +126,7 @@ class TrainingConfig:
     clicks: ClickSamplingConfig = field(default_factory=ClickSamplingConfig)
     opinions: OpinionConfig = field(default_factory=OpinionConfig)
     rounds: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
+    target_expansion: tuple[float, float] = (1.2, 2.4)
     validate_every: int = 500
     validation_images: int = 100
     validation_clicks: int = 5
@@ -140,6 +142,8 @@ class TrainingConfig:
         _require(self.seed >= 0, "seed", "at least 0", self.seed)
         sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
         _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
+        low, high = self.target_expansion
+        _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("validation_images", "validation_clicks"):

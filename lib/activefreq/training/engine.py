@@ -75,7 +75,7 @@ class TrainingRun:
         validation: Validation data, or empty for none.
         folder: Where the states are kept; None keeps none. Only the first process writes.
         device: Where this process computes.
-        session: How the validation clicks.
+        session: How sessions go, those of the training and those of its validation.
         listener: Told after every step, before the state is saved: what it writes is never behind the state. What it
             raises ends the training.
         stop: Asked after every step; True in any process ends the run early.
@@ -196,7 +196,7 @@ class TrainingRun:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
 
-        exercise = make_exercise(self.model, batch, self.config, self.device)
+        exercise = make_exercise(self.model, batch, self.config, self.device, self.session)
         together = GlobalBatchStatistics() if idist.get_world_size() > 1 else nullcontext()
         with together, autocast(self.device, self.config.precision):
             logits = self._passes(exercise)

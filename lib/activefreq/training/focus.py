@@ -24,7 +24,7 @@ def training_focus(target: np.ndarray, click: Click, rng: np.random.Generator) -
     shape = (target.shape[0], target.shape[1])
     choice = rng.random()
     if choice < 0.5:
-        return box.expanded(float(rng.uniform(1.1, 1.6)), 8.0, shape)
+        return box.expanded(float(rng.uniform(1.1, 1.6)), 4.0, shape)
     longest = max(box.height, box.width)
     if choice < 0.75:
         y, x = click.y, click.x
@@ -34,5 +34,5 @@ def training_focus(target: np.ndarray, click: Click, rng: np.random.Generator) -
         inner[1:-1, 1:-1] &= target[1:-1, :-2] & target[1:-1, 2:]
         boundary = np.argwhere(target & ~inner)
         y, x = boundary[rng.integers(len(boundary))]
-    side = max(longest * float(rng.uniform(0.3, 0.8)), 8.0)
+    side = max(longest * float(rng.uniform(0.3, 0.8)), 4.0)
     return Box(int(y), int(x), int(y) + 1, int(x) + 1).expanded(1.0, side, shape)

@@ -1,10 +1,11 @@
-"""The loss of one batch: clicks, rounds on the model's own errors, coarse pass, refine pass.
+"""The loss of one batch: sessions up to a click, its coarse and its refine pass, and the truth.
 
 Source: the paper's sections 3.3 and 4.1 after RITM and FocalClick.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,31 +14,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from activefreq.clicks import Click, click_disks
+from activefreq.clicks import Click
+from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
-from activefreq.models.refiner import align
-from activefreq.session.boxes import Box
 from activefreq.session.resampling import resample
-from activefreq.session.state import THRESHOLD
+from activefreq.session.state import THRESHOLD, PreparedImage, read_only
+from activefreq.session.step import coarse_question, refine_question
 from activefreq.training.batches import Batch
-from activefreq.training.clicking import correcting_click, first_clicks
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
-from activefreq.training.grid import in_view, mask_on_grid, obey
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
 from activefreq.training.opinions import another_opinion
+from activefreq.training.rehearsal import begin, go_on
 
 
 class Exercise(NamedTuple):
     """What the model is asked in the pass that it learns from, and the truth; all on its device.
 
     Attributes:
-        images: (B, 3, S, S).
+        images: (B, 3, S, S), the target crops.
         prompt: (B, 3, S, S): the previous answer and the clicks.
         focus_images: (B, 3, R, R).
         disks: (B, 2, R, R), the clicks of the focus crops.
-        fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the view.
+        fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the target crops.
         targets: (B, 1, S, S).
         focus_targets: (B, 1, R, R).
     """
@@ -82,56 +82,69 @@ class Losses:
     detail: torch.Tensor
 
 
-def make_exercise(model: InteractiveModel, batch: Batch, config: TrainingConfig, device: torch.device) -> Exercise:
-    """Draws clicks, and lets the model answer them in rounds without gradient.
+def make_exercise(
+    model: InteractiveModel,
+    batch: Batch,
+    config: TrainingConfig,
+    device: torch.device,
+    session: SessionConfig = SessionConfig(),
+) -> Exercise:
+    """Plays sessions on the views, without gradient, and asks for the answer to the last click of each.
 
     Args:
         model: In any mode; neither the mode nor its normalization statistics change.
+        session: How the sessions go, but for the size of their target crops.
     """
-    images = torch.stack([view.image for view in batch.views]).to(device)
-    targets = torch.stack([view.target for view in batch.views])
+    network = model.at_size(config.size_at(batch.step))
     generators = [np.random.default_rng(seed) for seed in batch.seeds]
     # One number of rounds for the batch, so that a round is one forward pass; it depends on the step alone.
-    rounds = int(np.random.default_rng([config.seed, 0x0B5, batch.step]).choice(len(config.rounds), p=config.rounds))
-    masks = [
-        another_opinion(mask, rng, config.opinions, rounds=rounds)
-        for mask, rng in zip(targets[:, 0].numpy() > 0.5, generators, strict=True)
+    common = np.random.default_rng([config.seed, 0x0B5, batch.step])
+    rounds = int(common.choice(len(config.rounds), p=config.rounds))
+    session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)))
+    rehearsals = [
+        begin(
+            PreparedImage(read_only(view.image)),
+            another_opinion(view.target, rng, config.opinions, rounds=rounds),
+            rng,
+            config.clicks,
+        )
+        for view, rng in zip(batch.views, generators, strict=True)
     ]
-    targets = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32))
-    # Clicks are made, and answers kept, on the pixels of the image, as in a session.
-    truths = [mask_on_grid(mask, view.grid) for mask, view in zip(masks, batch.views, strict=True)]
-    made = [first_clicks(truth, rng, config.clicks) for truth, rng in zip(truths, generators, strict=True)]
-    size = images.shape[2]
-    previous = torch.zeros_like(targets)
-    for _ in range(rounds):
-        answers = _answer(model, images, previous, _in_view(made, truths, size), config)
-        for index, (truth, own, rng) in enumerate(zip(truths, made, generators, strict=True)):
-            kept = obey(resample(answers[index][None], (truth.shape[0], truth.shape[1]))[0], own)
-            previous[index] = resample(kept[None], (size, size))[0]
-            click = correcting_click(kept[0].numpy() > THRESHOLD, truth, rng, config.clicks)
-            if click is not None:
-                own.append(click)
-    clicks = _in_view(made, truths, size)
+    with evaluating(model), autocast(device, config.precision):
+        for _ in range(rounds):
+            rehearsals = go_on(network, rehearsals, generators, config.clicks, session)
 
-    targets = targets.to(device)
-    boxes = [training_focus(mask, own[-1], rng) for mask, own, rng in zip(masks, clicks, generators, strict=True)]
-    fractions = torch.tensor(
-        [[box.top / size, box.left / size, box.bottom / size, box.right / size] for box in boxes], device=device
-    )
-    # The refine layer learns at the scale at which it will work.
-    side = round(size * model.config.refine_size / model.config.input_size)
-    disks = torch.stack(
-        [_focus_disks(own, box, side, model.config.disk_radius) for own, box in zip(clicks, boxes, strict=True)]
-    )
+    questions = [coarse_question(one.image, one.state, one.click, network.config, session) for one in rehearsals]
+    side = network.config.refine_size
+    details, targets, focus_targets = [], [], []
+    for one, question, rng in zip(rehearsals, questions, generators, strict=True):
+        crop = question.crop
+        seen = one.truth[crop.slices]
+        inside = Click(one.click.y - crop.top, one.click.x - crop.left, one.click.positive)
+        focus = training_focus(seen, inside, rng).moved(crop.top, crop.left)
+        clicks = (*one.state.clicks, one.click)
+        details.append(refine_question(one.image, clicks, focus, crop, network.config))
+        targets.append(covered(seen, config.size_at(batch.step)))
+        focus_targets.append(covered(one.truth[focus.slices], side))
     return Exercise(
-        images,
-        _prompt(previous, clicks, model, device),
-        align(images, fractions, (side, side)),
-        disks.to(device),
-        fractions,
-        targets,
-        (align(targets, fractions, (side, side)) > 0.5).float(),
+        torch.cat([question.rgb for question in questions]).to(device),
+        torch.cat([question.prompt for question in questions]).to(device),
+        torch.cat([detail.rgb for detail in details]).to(device),
+        torch.cat([detail.disks for detail in details]).to(device),
+        torch.cat([detail.fraction for detail in details]).to(device),
+        torch.cat(targets).to(device),
+        torch.cat(focus_targets).to(device),
     )
+
+
+def covered(mask: np.ndarray, side: int) -> torch.Tensor:
+    """A mask (h, w) on the pixels of the network: (1, 1, side, side) float32 of zeros and ones.
+
+    A pixel is the object's if more than half of it is. Where nothing would be left of an object, those stay that have
+    more than half as much of it as any.
+    """
+    share = resample(torch.from_numpy(mask.astype(np.float32))[None, None], (side, side))
+    return (share > min(THRESHOLD, float(share.max()) / 2)).float()
 
 
 def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> Losses:
@@ -153,46 +166,3 @@ def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The mixed precision of a training, to be used as a context."""
     return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
-
-
-def _in_view(made: list[list[Click]], truths: list[np.ndarray], size: int) -> list[list[Click]]:
-    """Clicks on the pixels of the images as clicks on the pixels of the views."""
-    return [
-        [in_view(click, (truth.shape[0], truth.shape[1]), size) for click in own]
-        for own, truth in zip(made, truths, strict=True)
-    ]
-
-
-def _answer(
-    model: InteractiveModel,
-    images: torch.Tensor,
-    previous: torch.Tensor,
-    clicks: list[list[Click]],
-    config: TrainingConfig,
-) -> torch.Tensor:
-    """The coarse probability (B, 1, S, S) on the CPU, as a session would have it."""
-    with evaluating(model), torch.no_grad(), autocast(images.device, config.precision):
-        logits = model.coarse(images, _prompt(previous, clicks, model, images.device)).logits
-    return torch.sigmoid(logits.float()).cpu()
-
-
-def _prompt(
-    previous: torch.Tensor, clicks: list[list[Click]], model: InteractiveModel, device: torch.device
-) -> torch.Tensor:
-    shape = (previous.shape[2], previous.shape[3])
-    # Disks keep their size relative to the input, whatever the size of a training's stage.
-    radius = model.config.disk_radius * shape[0] / model.config.input_size
-    disks = [
-        torch.from_numpy(click_disks([(click.y, click.x, click.positive) for click in made], shape, radius))
-        for made in clicks
-    ]
-    return torch.cat([previous, torch.stack(disks)], dim=1).to(device)
-
-
-def _focus_disks(clicks: list[Click], box: Box, side: int, radius: float) -> torch.Tensor:
-    scale_y, scale_x = side / box.height, side / box.width
-    points = [
-        ((click.y - box.top + 0.5) * scale_y - 0.5, (click.x - box.left + 0.5) * scale_x - 0.5, click.positive)
-        for click in clicks
-    ]
-    return torch.from_numpy(click_disks(points, (side, side), radius))
