@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import rgb_blob
+from blobs import blobs
 
 from activefreq.acselect.ranking import ImageScore
-from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.interactive import InteractiveModel
@@ -24,14 +23,6 @@ CPU = torch.device("cpu")
 QUICK = SimulationConfig(
     initial=2, per_round=2, steps=2, batch_size=2, size=64, max_clicks=2, test_clicks=2, learning_rate=1e-3
 )
-
-
-def blobs(first: int, count: int) -> list[Sample]:
-    made = []
-    for seed in range(first, first + count):
-        image, mask = rgb_blob(seed)
-        made.append(Sample(f"blob{seed:02d}", image, mask, f"blob{seed:02d}"))
-    return made
 
 
 POOL, TEST = blobs(0, 9), blobs(20, 2)

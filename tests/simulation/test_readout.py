@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from synthetic import rgb_blob
+from blobs import blobs
 from tiny import make_tiny_model
 
-from activefreq.data.samples import Sample
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.automatic import automatic_answer
@@ -16,14 +15,6 @@ from activefreq.simulation.readout import PENALTY, ReadoutLearner, fit
 
 CPU = torch.device("cpu")
 CONFIG = SimulationConfig(size=64, max_clicks=2)
-
-
-def blobs(first: int, count: int) -> list[Sample]:
-    made = []
-    for seed in range(first, first + count):
-        image, mask = rgb_blob(seed)
-        made.append(Sample(f"blob{seed:02d}", image, mask, f"blob{seed:02d}"))
-    return made
 
 
 @pytest.fixture(scope="module")
