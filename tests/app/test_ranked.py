@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ class Parts:
             for image in images:
                 self.datastore.save_label(image, path, "final", {})
 
-    def novelty(self, client: str = "") -> dict[str, float]:
+    def gains(self, client: str = "") -> dict[str, float]:
         """Of the waiting images."""
         waiting = self.datastore.get_unlabeled_images()
         pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client)
-        return dict(zip(waiting, pool.novelty.tolist(), strict=True))
+        return dict(zip(waiting, pool.gains.tolist(), strict=True))
 
     def embedding(self, image: str) -> np.ndarray:
         return next(one.vector for one in self.store.embeddings() if one.image == image)
@@ -192,71 +193,82 @@ def test_embeddings_are_those_of_the_library(parts: Parts, studies: Path) -> Non
     assert parts.embedding("volume").shape == expected.shape
 
 
-def test_what_is_labelled_and_what_others_label_is_not_new(parts: Parts) -> None:
+def expected_gains(parts: Parts, known: Sequence[str], labelled: Sequence[str]) -> dict[str, float]:
+    """By how much the mean squared distance of the known images to the nearest labelled one falls with each."""
+    vectors = np.stack([parts.embedding(image) for image in known]).astype(np.float64)
+    squares = ((vectors[:, None] - vectors[None]) ** 2).sum(2)
+    nearest = np.full(len(known), squares.max())
+    for image in labelled:
+        nearest = np.minimum(nearest, squares[list(known).index(image)])
+    saved = np.maximum(nearest[:, None] - squares, 0).mean(0)
+    return dict(zip(known, saved.tolist(), strict=True))
+
+
+KNOWN = ("picture0", "picture1", "picture2", "volume")
+
+
+def test_what_is_labelled_and_what_others_label_needs_no_other_label(parts: Parts) -> None:
     parts.score()
-    assert np.isinf(parts.novelty()["picture0"])
-    assert np.isnan(parts.novelty()["broken"])
+    gains = parts.gains()
+    assert np.isnan(gains.pop("broken"))
+    assert gains == pytest.approx(expected_gains(parts, KNOWN, ()), abs=1e-4)
     parts.label("picture0")
-
-    def far(image: str, *others: str) -> float:
-        return min(float(np.linalg.norm(parts.embedding(image) - parts.embedding(other))) for other in others)
-
-    novelty = parts.novelty()
-    assert novelty["picture1"] == pytest.approx(far("picture1", "picture0"), abs=1e-3)
-    assert novelty["volume"] == pytest.approx(far("volume", "picture0"), abs=1e-3)
+    expected = expected_gains(parts, KNOWN, ("picture0",))
+    waiting = set(parts.gains()) - {"broken"}
+    assert waiting == set(KNOWN) - {"picture0"}
     given_to_anna = parts.next("acselect", "anna")["id"]
-    for image in {"picture1", "picture2", "volume"} - {given_to_anna}:
-        assert parts.novelty("bert")[image] == pytest.approx(far(image, "picture0", given_to_anna), abs=1e-3)
-        assert parts.novelty("anna")[image] == pytest.approx(far(image, "picture0"), abs=1e-3)
+    for_bert = expected_gains(parts, KNOWN, ("picture0", given_to_anna))
+    for image in waiting - {given_to_anna}:
+        assert parts.gains("bert")[image] == pytest.approx(for_bert[image], abs=1e-4)
+        assert parts.gains("anna")[image] == pytest.approx(expected[image], abs=1e-4)
     parts.datastore.remove_label("picture0", "final")
-    assert np.isinf(parts.novelty("anna")["picture1"])
+    assert parts.gains("anna")["picture1"] == pytest.approx(gains["picture1"], abs=1e-4)
 
 
 def test_new_and_changed_images_find_their_place_among_the_others(parts: Parts, studies: Path) -> None:
     parts.score()
     parts.label("picture0")
-    parts.novelty()
+    parts.gains()
     Image.new("RGB", (20, 20), "red").save(studies / "new.png")
     Image.new("RGB", (50, 60), "blue").save(studies / "picture1.png")
     parts.datastore.refresh()
     parts.score()
-    novelty = parts.novelty()
+    gains, expected = parts.gains(), expected_gains(parts, (*KNOWN, "new"), ("picture0",))
     for image in ("new", "picture1", "picture2"):
-        expected = np.linalg.norm(parts.embedding(image) - parts.embedding("picture0"))
-        assert novelty[image] == pytest.approx(float(expected), abs=1e-3)
+        assert gains[image] == pytest.approx(expected[image], abs=1e-4)
 
 
 def test_embeddings_of_two_models_are_not_compared(parts: Parts, checkpoint: Path) -> None:
     parts.score()
     parts.label("picture0")
-    before = parts.novelty()
+    before = parts.gains()
     save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
     # A new model has looked at one image of four.
     vector = np.full(len(parts.embedding("picture1")), 9.0)
     stored = parts.store.scores()["picture1"]
     parts.store.save("picture1", StoredScore(parts.model.version, stored.stamp, stored.score), vector)
-    assert parts.novelty() == pytest.approx(before, nan_ok=True)
+    assert parts.gains() == pytest.approx(before, nan_ok=True)
     parts.score()
-    after = parts.novelty()
-    # It has looked at the labelled image too, else nothing would be known.
-    expected = np.linalg.norm(parts.embedding("volume") - parts.embedding("picture0"))
-    assert after["volume"] == pytest.approx(float(expected), abs=1e-3)
-    assert after["volume"] != pytest.approx(before["volume"], abs=1e-3)
+    after = parts.gains()
+    # It has looked at the labelled image too, else all would be gained.
+    expected = expected_gains(parts, KNOWN, ("picture0",))
+    assert after["volume"] == pytest.approx(expected["volume"], abs=1e-4)
+    assert after["volume"] != pytest.approx(before["volume"], abs=1e-4)
 
 
 def test_what_a_new_model_knows_is_used_although_most_images_are_gone(
     parts: Parts, studies: Path, checkpoint: Path
 ) -> None:
     parts.score()
-    parts.novelty()
+    parts.gains()
     for name in ("picture1.png", "picture2.png", "broken.png"):
         (studies / name).unlink()
     parts.datastore.refresh()
     parts.label("picture0")
     save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
     parts.score()
-    expected = np.linalg.norm(parts.embedding("volume") - parts.embedding("picture0"))
-    assert parts.novelty() == {"volume": pytest.approx(float(expected), abs=1e-3)}
+    expected = expected_gains(parts, ("picture0", "volume"), ("picture0",))
+    assert parts.gains() == {"volume": pytest.approx(expected["volume"], abs=1e-4)}
 
 
 def test_an_image_like_a_labelled_one_has_no_chance(parts: Parts, studies: Path) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from activefreq.acselect.novelty import Novelty
+from activefreq.acselect.coverage import Coverage
 from activefreq.acselect.strategies import Pool
 from lib.active_store import ActiveStore, StoredEmbedding
 
 
 class Outlook:
-    """Scores and novelties of the images of one folder; may be used from several threads.
+    """What is known of the images of one folder; may be used from several threads.
 
     Only what was saved, and who was given or has labelled what since the last request, is looked at again: a request
     costs milliseconds with 20,000 images.
@@ -35,8 +35,8 @@ class Outlook:
 
         Args:
             waiting: Ids of the images without a label.
-            labelled: Ids of images with a label; new images are unlike them.
-            client: Who asks: new images are also unlike what others were given.
+            labelled: Ids of images with a label.
+            client: Who asks: what others were given counts as labelled.
         """
         scores = self._store.scores()
         with_others = [image for image, holder in self._store.reserved().items() if holder != client]
@@ -45,10 +45,10 @@ class Outlook:
             # The old model's embeddings serve until the new one has looked at half of the images.
             if self._space and self._next and 2 * self._next.count(waiting) >= self._space.count(waiting):
                 self._space, self._next = self._next, None
-            novelty = np.full(len(waiting), np.nan)
+            gains = np.full(len(waiting), np.nan)
             if self._space is not None:
-                novelty = self._space.novelty(waiting, labelled, with_others)
-        return Pool([scores[image].score if image in scores else None for image in waiting], novelty)
+                gains = self._space.gains(waiting, labelled, with_others)
+        return Pool([scores[image].score if image in scores else None for image in waiting], gains)
 
     def _read(self) -> None:
         """Takes note of embeddings that were saved since the last time."""
@@ -86,7 +86,7 @@ class _Space:
         self.version = version
         self._vectors: dict[str, np.ndarray] = {}
         self._rows: dict[str, int] = {}
-        self._novelty: Novelty | None = None
+        self._coverage: Coverage | None = None
         self._seen: frozenset[str] = frozenset()
 
     def count(self, images: Sequence[str]) -> int:
@@ -97,29 +97,29 @@ class _Space:
         new = {one.image: one.vector for one in embeddings}
         changed = not self._vectors.keys().isdisjoint(new)
         self._vectors.update(new)
-        if self._novelty is None or changed:
+        if self._coverage is None or changed:
             self._begin()
             return
         self._rows.update(zip(new, range(len(self._rows), len(self._vectors)), strict=True))
-        self._novelty.add(np.stack([*new.values()]))
+        self._coverage.add(np.stack([*new.values()]))
 
     def _begin(self) -> None:
         self._rows = {image: row for row, image in enumerate(self._vectors)}
-        self._novelty = Novelty(np.stack([*self._vectors.values()]))
+        self._coverage = Coverage(np.stack([*self._vectors.values()]))
         self._seen = frozenset()
 
-    def novelty(self, waiting: Sequence[str], labelled: Iterable[str], with_others: Sequence[str]) -> np.ndarray:
+    def gains(self, waiting: Sequence[str], labelled: Iterable[str], with_others: Sequence[str]) -> np.ndarray:
         """(N,) of the waiting images."""
         seen = frozenset(image for image in labelled if image in self._vectors)
         if not self._seen <= seen:
-            # A label was removed, and what it alone covered is new again.
+            # A label was removed, and what it alone stood for has none again.
             self._begin()
-        assert self._novelty is not None
+        assert self._coverage is not None
         if seen != self._seen:
-            self._novelty.see(np.stack([self._vectors[image] for image in sorted(seen - self._seen)]))
+            self._coverage.see(np.stack([self._vectors[image] for image in sorted(seen - self._seen)]))
             self._seen = seen
         also = [self._vectors[image] for image in with_others if image in self._vectors]
-        distances = self._novelty.distances(np.stack(also) if also else None)
+        gains = self._coverage.gains(np.stack(also) if also else None)
         # The last place is for images without an embedding.
         rows = np.fromiter((self._rows.get(image, -1) for image in waiting), np.intp, len(waiting))
-        return np.append(distances, np.nan)[rows]
+        return np.append(gains, np.nan)[rows]

@@ -22,16 +22,16 @@ class Pool:
 
     Attributes:
         scores: N; None for an image that was not scored.
-        novelty: (N,), how far each is from the nearest image with a label (`Novelty.distances`): NaN where that is not
-            known, inf if no image has a label.
+        gains: (N,), how much better the labelled images would stand for all of them with each (`Coverage.gains`); NaN
+            where that is not known.
     """
 
     scores: Sequence[ImageScore | None]
-    novelty: np.ndarray
+    gains: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.novelty.shape != (len(self.scores),):
-            raise InputError(f"{len(self.scores)} scores need as many novelties, not {self.novelty.shape}")
+        if self.gains.shape != (len(self.scores),):
+            raise InputError(f"{len(self.scores)} scores need as many gains, not {self.gains.shape}")
 
 
 Strategy = Callable[[Pool, np.random.Generator], np.ndarray]
@@ -39,17 +39,15 @@ Strategy = Callable[[Pool, np.random.Generator], np.ndarray]
 
 
 DOUBT_SHARE = 0.25
-"""How much of an image's value hangs on the doubt about it; the rest is novelty alone."""
+"""How much of an image's value hangs on the doubt about it; the rest is what its label would stand for."""
 
 
 def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
-    """The novelty, less a part of it for images about which the model has little doubt.
+    """What the image's label would stand for, less a part of it for images about which the model has little doubt.
 
-    The greedy k-center choice (the image farthest from all with a label), in which the image with the highest AcSelect
-    score counts as 4 / 3 times as far away as the one with the lowest. Scores count by their rank, so that
-    a freak's counts no more than the next one. Where no image has a label yet, the rank alone decides.
-
-    Source: Sener and Savarese, core-set active learning (arXiv 1708.00489), with a weight.
+    The greedy k-medoids choice (`coverage`), in which the image with the highest AcSelect score counts 4 / 3 times as
+    much as the one with the lowest. Scores count by their rank, so that a freak's counts no more than the next one.
+    Where no gain is known, the rank alone decides.
     """
     scores = by_score(pool, generator)
     ranks = np.full(len(scores), np.nan)
@@ -57,11 +55,10 @@ def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
     # Equal scores share a rank.
     values, places = np.unique(scores[known], return_inverse=True)
     ranks[known] = places / max(len(values) - 1, 1)
-    novelty = np.where(np.isinf(pool.novelty), np.nan, pool.novelty)
-    finite = novelty[~np.isnan(novelty)]
+    found = pool.gains[~np.isnan(pool.gains)]
     # What is not known stands in the middle.
-    novelty = np.where(np.isnan(novelty), np.median(finite) if len(finite) else 1.0, novelty)
-    return novelty * (1.0 - DOUBT_SHARE * (1.0 - ranks))
+    gains = np.where(np.isnan(pool.gains), np.median(found) if len(found) else 1.0, pool.gains)
+    return gains * (1.0 - DOUBT_SHARE * (1.0 - ranks))
 
 
 def by_score(pool: Pool, generator: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activefreq.acselect.novelty import Novelty
+from activefreq.acselect.coverage import Coverage
 from activefreq.acselect.strategies import STRATEGIES, Pool
 from activefreq.acselect.turns import due_numbers
 from activefreq.data.samples import Sample
@@ -113,15 +113,15 @@ def choose(strategy: str, waiting: Outlook, seen: np.ndarray, count: int, *, see
         seed, round_: The choice is a function of these, the strategy and what the model says of the images.
     """
     generator = np.random.default_rng([seed, zlib.crc32(strategy.encode()), round_])
-    novelty = Novelty(waiting.embeddings)
-    novelty.see(seen)
+    coverage = Coverage(waiting.embeddings)
+    coverage.see(seen)
     left = np.arange(len(waiting.scores))
     chosen: list[int] = []
     while len(chosen) < count:
-        pool = Pool([waiting.scores[index] for index in left], novelty.distances()[left])
+        pool = Pool([waiting.scores[index] for index in left], coverage.gains()[left])
         due = due_numbers(STRATEGIES[strategy](pool, generator), np.zeros(len(left)))
         chosen.append(int(left[np.argmin(due)]))
-        novelty.see(waiting.embeddings[chosen[-1:]])
+        coverage.see(waiting.embeddings[chosen[-1:]])
         left = left[left != chosen[-1]]
     return chosen
 

@@ -15,7 +15,7 @@ from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from activefreq.acselect.novelty import mean_embedding
+from activefreq.acselect.coverage import mean_embedding
 from activefreq.acselect.ranking import ImageScore, measure_slice, score_image, spread_slices
 from activefreq.errors import InputError
 from activefreq.models.interactive import InteractiveModel
@@ -37,8 +37,8 @@ SLICES = 24
 class AcSelectScoring(ScoringMethod):
     """Looks at what the present model has not seen yet: new and changed images, and all after a new model.
 
-    Images with a label are looked at as well, but not more of them than `labelled.LIMIT`: new images should be unlike
-    them.
+    Images with a label are looked at as well, but not more of them than `labelled.LIMIT`: what
+    they stand for needs no further label.
 
     Every score is kept as soon as it is there: a run that is stopped goes on where it was.
 
