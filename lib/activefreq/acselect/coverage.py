@@ -3,7 +3,8 @@
 The images that a model doubts most are often alike, and those that are least like the labelled ones are often freaks.
 So a strategy asks for neither: it asks which image is near many that have nothing labelled near them.
 
-Source: facility location, as in Wei, Iyer and Bilmes, Submodularity in data subset selection and active learning (2015).
+Source: facility location, as in Wei, Iyer and Bilmes, Submodularity in data subset selection and active learning
+(ICML 2015).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _ROWS = 2048
 class Coverage:
     """The mean squared distance of images to the nearest labelled one, and how much less it would be with one more.
 
-    That is the objective of k-means and k-medoids; taking the best image each time is its greedy solution. The distances
-    of all images to `references` of them are kept: what is asked twice costs milliseconds, however many there are.
+    That is the objective of k-means and k-medoids; taking the best image each time is its greedy solution. The
+    distances of all images to `references` of them are kept: what is asked twice costs milliseconds, however many
+    there are.
 
     Args:
         vectors: (N, D), the images' embeddings (`automatic_answer`); of NaN where there is none.
