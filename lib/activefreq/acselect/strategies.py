@@ -38,27 +38,18 @@ Strategy = Callable[[Pool, np.random.Generator], np.ndarray]
 """The values of the N images of a pool, (N,) float64; NaN where there is none to be had."""
 
 
-DOUBT_SHARE = 0.25
-"""How much of an image's value hangs on the doubt about it; the rest is what its label would stand for."""
-
-
 def by_acselect(pool: Pool, generator: np.random.Generator) -> np.ndarray:
-    """What the image's label would stand for, less a part of it for images about which the model has little doubt.
+    """What the image's label would stand for (`coverage`); where that is known of none, the AcSelect score.
 
-    The greedy k-medoids choice (`coverage`), in which the image with the highest AcSelect score counts 4 / 3 times as
-    much as the one with the lowest. Scores count by their rank, so that a freak's counts no more than the next one.
-    Where no gain is known, the rank alone decides.
+    The score has no say beside the gain: weighted by its rank, it made the choice worse (docs/active_learning.md).
+    An image of unknown gain stands in the middle; what could not be scored has no value.
     """
     scores = by_score(pool, generator)
-    ranks = np.full(len(scores), np.nan)
-    known = ~np.isnan(scores)
-    # Equal scores share a rank.
-    values, places = np.unique(scores[known], return_inverse=True)
-    ranks[known] = places / max(len(values) - 1, 1)
     found = pool.gains[~np.isnan(pool.gains)]
-    # What is not known stands in the middle.
-    gains = np.where(np.isnan(pool.gains), np.median(found) if len(found) else 1.0, pool.gains)
-    return gains * (1.0 - DOUBT_SHARE * (1.0 - ranks))
+    if not len(found):
+        return scores
+    gains = np.where(np.isnan(pool.gains), np.median(found), pool.gains)
+    return np.where(np.isnan(scores), np.nan, gains)
 
 
 def by_score(pool: Pool, generator: np.random.Generator) -> np.ndarray:

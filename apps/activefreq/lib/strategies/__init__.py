@@ -12,7 +12,7 @@ from lib.outlook import Outlooks
 from lib.strategies.ranked import RankedStrategy
 
 DESCRIPTIONS = {
-    "acselect": "AcSelect: an image whose object is in doubt and that stands for many without a label",
+    "acselect": "AcSelect: the image that stands for most of those without a label",
     "acselect_score": "AcSelect's score alone: the image whose object is most in doubt",
     "random": "Random: every image is as likely",
     "entropy": "Entropy: the image with the highest mean predictive entropy",
