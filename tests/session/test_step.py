@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from canned import WHOLE, CannedModel, block
@@ -166,6 +168,39 @@ def test_from_the_third_click_on_a_click_changes_labels_its_own_way_only(positiv
     # The second click may still do both.
     state = answer(CannedModel([before, after]), start(), Click(12, 12), Click(y, x, positive))
     np.testing.assert_array_equal(state.mask, after)
+
+
+SMALL = SessionConfig(target_expansion=2.0, target_minimum=8.0, refine=False, closer_look=0.5)
+
+
+def test_a_small_answer_to_the_first_click_is_looked_at_again_in_its_crop() -> None:
+    found = block(SIDE, 4, 4, 8, 8)
+    model = CannedModel([found, ~EMPTY])
+    state = answer(model, start(), Click(5, 5), config=SMALL)
+    assert len(model.prompts) == 2
+    # The second look is at 8 x 8 pixels around the first answer, which it is shown.
+    np.testing.assert_array_equal(state.mask, found | block(SIDE, 2, 2, 10, 10))
+    assert model.prompts[1][0].mean() == pytest.approx(16 / 64, abs=0.05)
+    assert state.clicks == (Click(5, 5),)
+
+
+def test_there_is_no_second_look_at_a_large_answer_or_after_the_first_or_if_it_is_not_wanted() -> None:
+    small, large = block(SIDE, 4, 4, 8, 8), block(SIDE, 2, 2, 30, 30)
+    model = CannedModel([large])
+    answer(model, start(), Click(5, 5), config=SMALL)
+    model = CannedModel([small])
+    answer(model, start(), Click(5, 5), config=dataclasses.replace(SMALL, closer_look=0.0))
+    model = CannedModel([small])
+    answer(model, start(small), Click(5, 5), config=SMALL)
+    model = CannedModel([EMPTY])
+    answer(model, start(), Click(5, 5, False), config=SMALL)
+    assert len(model.prompts) == 1
+
+
+def test_a_second_look_that_sees_nothing_changes_nothing() -> None:
+    found = block(SIDE, 4, 4, 8, 8)
+    state = answer(CannedModel([found, EMPTY]), start(), Click(20, 20, False), config=SMALL)
+    np.testing.assert_array_equal(state.mask, found)
 
 
 def test_a_click_outside_its_image_is_named_before_anything_is_computed() -> None:

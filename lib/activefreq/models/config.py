@@ -34,6 +34,8 @@ class SessionConfig:
     Attributes:
         target_expansion: Growth of the object's box for the coarse pass.
         target_minimum: Least side of a target crop in pixels of the image.
+        closer_look: A click on an empty mask is answered a second time, in the target crop of the first answer, where
+            that has less than this share of the image's pixels; 0 for never.
         focus_expansion: Growth of the changed component's box for the refine pass.
         focus_share: Half the side of the least focus window, as a share of the object's longer side.
         refine: False leaves the refine pass out.
@@ -42,8 +44,9 @@ class SessionConfig:
             away from the mask, a negative one adds nothing. The first clicks may: one alone says little of an object.
     """
 
-    target_expansion: float = 1.4
+    target_expansion: float = 1.7
     target_minimum: float = 64.0
+    closer_look: float = 0.25
     focus_expansion: float = 1.4
     focus_share: float = 0.2
     refine: bool = True
