@@ -30,12 +30,13 @@ class Coverage:
         references: Images that stand for all; these are drawn once and for all, and all of them if there are not more.
     """
 
-    def __init__(self, vectors: np.ndarray, *, references: int = 512) -> None:
+    def __init__(self, vectors: np.ndarray, *, references: int = 256) -> None:
         self._vectors = np.asarray(vectors, np.float32)
         if self._vectors.ndim != 2:
             raise InputError(f"embeddings of shape (N, D) are needed, not {self._vectors.shape}")
         self._most = references
         self._seen = self._vectors[:0]
+        self._known = ~np.isnan(self._vectors).any(axis=1)
         self._nearest = np.full(len(self._vectors), np.inf, np.float32)
         self._references = np.zeros(0, np.intp)
         self._squares = np.zeros((0, 0), np.float32)
@@ -44,6 +45,7 @@ class Coverage:
         """Appends images, (K, D)."""
         vectors = self._checked(vectors)
         self._vectors = np.concatenate([self._vectors, vectors])
+        self._known = np.concatenate([self._known, ~np.isnan(vectors).any(axis=1)])
         self._nearest = np.concatenate([self._nearest, _nearest(vectors, self._seen)])
 
     def see(self, vectors: np.ndarray) -> None:
@@ -78,12 +80,13 @@ class Coverage:
             nearest = np.minimum(nearest, _nearest(self._vectors, self._checked(also)))
         nearest = np.minimum(nearest, np.nanmax(self._squares))
         # What has no embedding has no distances, and so no gain.
-        saved = np.maximum(nearest[references] - self._squares, 0.0).sum(axis=1, dtype=np.float64)
+        savings = nearest[references] - self._squares
+        saved = np.maximum(savings, 0.0, out=savings).sum(axis=1).astype(np.float64)
         # An image saves its own distance whether it is a reference or not; the other references stand for the others.
         others = np.full(len(saved), len(references))
         others[references] -= 1
         saved[references] -= nearest[references]
-        count = np.count_nonzero(~np.isnan(self._vectors).any(axis=1))
+        count = np.count_nonzero(self._known)
         return (nearest + (count - 1) * np.maximum(saved, 0.0) / np.maximum(others, 1)) / count
 
     def _bring_up_to_date(self) -> None:
@@ -93,15 +96,16 @@ class Coverage:
             return
         # The first draws of one stream: the references depend on how many images there are, not on when each came.
         lots = np.random.default_rng(0).random(count)
-        lots[np.isnan(self._vectors).any(axis=1)] = np.inf
-        references = np.sort(np.argsort(lots, kind="stable")[: min(self._most, int(np.isfinite(lots).sum()))])
-        squares = np.empty((count, len(references)), np.float32)
-        before = len(self._squares)
-        kept = np.isin(references, self._references)
-        squares[:before, kept] = self._squares[:, np.isin(self._references, references)]
-        squares[:before, ~kept] = _squared_distances(self._vectors[:before], self._vectors[references[~kept]])
-        squares[before:] = _squared_distances(self._vectors[before:], self._vectors[references])
-        self._references, self._squares = references, squares
+        lots[~self._known] = np.inf
+        references = np.sort(np.argsort(lots, kind="stable")[: min(self._most, np.count_nonzero(self._known))])
+        old = self._squares
+        if not np.array_equal(references, self._references):
+            kept = np.isin(references, self._references)
+            old = np.empty((len(self._squares), len(references)), np.float32)
+            old[:, kept] = self._squares[:, np.isin(self._references, references)]
+            old[:, ~kept] = _squared_distances(self._vectors[: len(old)], self._vectors[references[~kept]])
+        new = _squared_distances(self._vectors[len(old) :], self._vectors[references])
+        self._references, self._squares = references, np.concatenate([old, new])
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
         vectors = np.asarray(vectors, np.float32)
