@@ -40,6 +40,7 @@ class Coverage:
         self._nearest = np.full(len(self._vectors), np.inf, np.float32)
         self._references = np.zeros(0, np.intp)
         self._squares = np.zeros((0, 0), np.float32)
+        self._farthest = np.float32(0.0)
 
     def add(self, vectors: np.ndarray) -> None:
         """Appends images, (K, D)."""
@@ -78,7 +79,7 @@ class Coverage:
         nearest = self._nearest
         if also is not None:
             nearest = np.minimum(nearest, _nearest(self._vectors, self._checked(also)))
-        nearest = np.minimum(nearest, np.nanmax(self._squares))
+        nearest = np.minimum(nearest, self._farthest)
         # What has no embedding has no distances, and so no gain.
         savings = nearest[references] - self._squares
         saved = np.maximum(savings, 0.0, out=savings).sum(axis=1).astype(np.float64)
@@ -106,6 +107,8 @@ class Coverage:
             old[:, ~kept] = _squared_distances(self._vectors[: len(old)], self._vectors[references[~kept]])
         new = _squared_distances(self._vectors[len(old) :], self._vectors[references])
         self._references, self._squares = references, np.concatenate([old, new])
+        if len(references):
+            self._farthest = np.nanmax(self._squares)
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
         vectors = np.asarray(vectors, np.float32)

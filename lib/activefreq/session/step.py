@@ -10,6 +10,7 @@ a click whose pixel did not change toggles nothing else, and what a click says a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ def coarse_question(
 ) -> CoarseQuestion:
     """The target crop around mask and clicks, as the network sees it, with the answer so far."""
     clicks = (*state.clicks, click)
-    crop = target_box(state.mask, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
+    crop = _target_crop(state.mask, clicks, config)
     side = shape.input_size
     previous = _crop(state.probability[..., None], crop, side)
     prompt = torch.cat([previous, _disks(clicks, crop, side, shape.disk_radius)], dim=1)
@@ -103,17 +104,13 @@ def refine_question(
 
 def _answer(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:
     states = _look(model, requests, config)
-    closer = [
-        index
-        for index, ((_, before, click), after) in enumerate(zip(requests, states, strict=True))
+    closer = {
+        index: (image, replace(before, probability=after.probability), click)
+        for index, ((image, before, click), after) in enumerate(zip(requests, states, strict=True))
         if _wants_a_closer_look(before, after, click, config)
-    ]
+    }
     if closer:
-        again: list[Request] = []
-        for index in closer:
-            image, before, click = requests[index]
-            again.append((image, SessionState(before.clicks, states[index].probability, before.progressive), click))
-        for index, state in zip(closer, _look(model, again, config), strict=True):
+        for index, state in zip(closer, _look(model, [*closer.values()], config), strict=True):
             if state.mask.any():
                 states[index] = state
     return states
@@ -123,8 +120,7 @@ def _wants_a_closer_look(before: SessionState, after: SessionState, click: Click
     """Whether the answer was found in a view of the whole image, and lies in a small part of it."""
     if before.mask.any() or not after.mask.any():
         return False
-    clicks = (*before.clicks, click)
-    crop = target_box(after.mask, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
+    crop = _target_crop(after.mask, (*before.clicks, click), config)
     return crop.height * crop.width < config.closer_look * after.mask.size
 
 
@@ -132,7 +128,7 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
     """One coarse and one refine pass."""
     device = next(model.parameters()).device
     questions = [coarse_question(*request, model.config, config) for request in requests]
-    coarse = model.coarse(_batch([q.rgb for q in questions], device), _batch([q.prompt for q in questions], device))
+    coarse = model.coarse(batched([q.rgb for q in questions], device), batched([q.prompt for q in questions], device))
     probabilities = [
         _paste(state.probability, coarse.logits[index, None], question.crop)
         for index, ((_, state, _), question) in enumerate(zip(requests, questions, strict=True))
@@ -148,10 +144,10 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
             )
             details.append(refine_question(image, (*state.clicks, click), focus, question.crop, model.config))
         refined = model.refine(
-            _batch([detail.rgb for detail in details], device),
-            _batch([detail.disks for detail in details], device),
+            batched([detail.rgb for detail in details], device),
+            batched([detail.disks for detail in details], device),
             coarse,
-            _batch([detail.fraction for detail in details], device),
+            batched([detail.fraction for detail in details], device),
         )
         redrawn = [detail.focus for detail in details]
         probabilities = [
@@ -198,8 +194,13 @@ def _merge(
     return probability
 
 
-def _batch(parts: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+def batched(parts: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Tensors (1, ...) of several questions as one (B, ...) on the network's device."""
     return torch.cat(list(parts)).to(device)
+
+
+def _target_crop(mask: np.ndarray, clicks: Sequence[Click], config: SessionConfig) -> Box:
+    return target_box(mask, clicks, expansion=config.target_expansion, minimum=config.target_minimum)
 
 
 def _crop(array: np.ndarray, box: Box, side: int) -> torch.Tensor:

@@ -15,8 +15,8 @@ def training_focus(target: np.ndarray, click: Click, rng: np.random.Generator) -
     """A box as a session might focus on: around the last click, on the boundary, or around the whole object.
 
     Args:
-        target: (S, S) bool with at least one True.
-        click: The last click.
+        target: (H, W) bool with at least one True, what is seen of the object in a target crop.
+        click: The last click, on the pixels of the crop.
     """
     box = bounding_box(target)
     if box is None:

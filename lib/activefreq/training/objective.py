@@ -19,7 +19,7 @@ from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, read_only
-from activefreq.session.step import coarse_question, refine_question
+from activefreq.session.step import batched, coarse_question, refine_question
 from activefreq.training.batches import Batch
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
@@ -114,26 +114,25 @@ def make_exercise(
         for _ in range(rounds):
             rehearsals = go_on(network, rehearsals, generators, config.clicks, session)
 
-    questions = [coarse_question(one.image, one.state, one.click, network.config, session) for one in rehearsals]
-    side = network.config.refine_size
+    shape = network.config
+    questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]
     details, targets, focus_targets = [], [], []
     for one, question, rng in zip(rehearsals, questions, generators, strict=True):
         crop = question.crop
         seen = one.truth[crop.slices]
         inside = Click(one.click.y - crop.top, one.click.x - crop.left, one.click.positive)
         focus = training_focus(seen, inside, rng).moved(crop.top, crop.left)
-        clicks = (*one.state.clicks, one.click)
-        details.append(refine_question(one.image, clicks, focus, crop, network.config))
-        targets.append(covered(seen, config.size_at(batch.step)))
-        focus_targets.append(covered(one.truth[focus.slices], side))
+        details.append(refine_question(one.image, (*one.state.clicks, one.click), focus, crop, shape))
+        targets.append(covered(seen, shape.input_size))
+        focus_targets.append(covered(one.truth[focus.slices], shape.refine_size))
     return Exercise(
-        torch.cat([question.rgb for question in questions]).to(device),
-        torch.cat([question.prompt for question in questions]).to(device),
-        torch.cat([detail.rgb for detail in details]).to(device),
-        torch.cat([detail.disks for detail in details]).to(device),
-        torch.cat([detail.fraction for detail in details]).to(device),
-        torch.cat(targets).to(device),
-        torch.cat(focus_targets).to(device),
+        batched([question.rgb for question in questions], device),
+        batched([question.prompt for question in questions], device),
+        batched([detail.rgb for detail in details], device),
+        batched([detail.disks for detail in details], device),
+        batched([detail.fraction for detail in details], device),
+        batched(targets, device),
+        batched(focus_targets, device),
     )
 
 

@@ -10,6 +10,7 @@ Source: iterative training of RITM (Sofiiuk et al., 2022), which plays its round
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,7 @@ def begin(image: PreparedImage, truth: np.ndarray, rng: np.random.Generator, con
         truth: (H, W) bool with at least one True.
     """
     *earlier, last = first_clicks(truth, rng, config)
-    empty = SessionState.start(image.shape)
-    return Rehearsal(image, truth, SessionState(tuple(earlier), empty.probability, empty.progressive), last)
+    return Rehearsal(image, truth, replace(SessionState.start(image.shape), clicks=tuple(earlier)), last)
 
 
 def go_on(
@@ -66,5 +66,5 @@ def go_on(
     further = []
     for one, state, rng in zip(rehearsals, states, generators, strict=True):
         click = correcting_click(state.mask, one.truth, rng, config)
-        further.append(one if click is None else Rehearsal(one.image, one.truth, state, click))
+        further.append(one if click is None else one._replace(state=state, click=click))
     return further
