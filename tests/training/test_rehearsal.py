@@ -17,7 +17,7 @@ from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.clicking import ClickSamplingConfig
 from activefreq.training.modes import evaluating
-from activefreq.training.objective import covered, make_exercise
+from activefreq.training.objective import Exercise, covered, make_exercise
 from activefreq.training.rehearsal import Rehearsal, begin, go_on
 from activefreq.training.start import initial_model
 
@@ -94,6 +94,47 @@ def test_the_exercise_is_what_the_session_asks():
     torch.testing.assert_close(exercise.prompt, question.prompt)
     assert torch.equal(exercise.targets, covered(batch.views[0].target[question.crop.slices], 64))
     assert len(states[-1].clicks) == 2
+
+
+def _first_clicks(closer_share: float, expansion: float) -> tuple[Exercise, list[SessionState]]:
+    """An exercise of first clicks on small blobs in wide views, and the states after them."""
+    config = quick_config(
+        rounds=(1.0,),
+        clicks=CENTRAL,
+        target_expansion=(expansion, expansion),
+        closer_share=closer_share,
+        augmentation=AugmentationConfig(whole_share=1.0, detail=4.0),
+    )
+    model = initial_model(config)
+    # A network that sees nothing: its answer is the pixel that was clicked on.
+    with torch.no_grad():
+        model.backbone.classifier.weight.zero_()
+        model.backbone.classifier.bias.fill_(-9.0)
+    pictures = [Picture(*rgb_blob(seed, (160, 200))) for seed in range(4)]
+    batch = make_batch(Mixture([pictures]), config, 3)
+    session = SessionConfig(refine=False, target_minimum=40.0)
+    exercise = make_exercise(model, batch, config, torch.device("cpu"), session)
+    begun = [
+        begin(prepare_image(view.image), view.target, np.random.default_rng(seed), CENTRAL)
+        for view, seed in zip(batch.views, batch.seeds, strict=True)
+    ]
+    with evaluating(model):
+        return exercise, step(model, [(one.image, one.state, one.click) for one in begun], session)
+
+
+def test_a_first_click_is_learned_from_as_it_is_first_seen_or_as_it_is_looked_at_again():
+    (first, states), (second, _) = _first_clicks(0.0, 1.5), _first_clicks(1.0, 1.5)
+    assert all(len(state.clicks) == 1 for state in states)
+    # At first nothing was answered yet, and all of the view is seen; then the answer is there, and its crop is seen.
+    assert not first.prompt[:, 0].any()
+    assert bool((second.prompt[:, 0].amax((1, 2)) > 0).all())
+    assert bool((second.targets.mean((1, 2, 3)) > first.targets.mean((1, 2, 3))).all())
+    assert not torch.equal(first.images, second.images)
+
+
+def test_there_is_nothing_to_look_at_again_where_the_session_would_not():
+    (first, _), (second, _) = _first_clicks(0.0, 999.0), _first_clicks(1.0, 999.0)
+    torch.testing.assert_close(first, second)
 
 
 def test_the_target_crops_grow_with_the_setting():

@@ -104,16 +104,27 @@ def refine_question(
 
 def _answer(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:
     states = _look(model, requests, config)
-    closer = {
-        index: (image, replace(before, probability=after.probability), click)
-        for index, ((image, before, click), after) in enumerate(zip(requests, states, strict=True))
-        if _wants_a_closer_look(before, after, click, config)
-    }
+    closer = _closer(requests, states, config)
     if closer:
         for index, state in zip(closer, _look(model, [*closer.values()], config), strict=True):
             if state.mask.any():
                 states[index] = state
     return states
+
+
+def closer_requests(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> dict[int, Request]:
+    """The second looks that `step_together` would take, by the indices of their requests: for training."""
+    _check(requests)
+    with torch.inference_mode():
+        return _closer(requests, _look(model, requests, config), config)
+
+
+def _closer(requests: Sequence[Request], states: Sequence[SessionState], config: SessionConfig) -> dict[int, Request]:
+    return {
+        index: (image, replace(before, probability=after.probability), click)
+        for index, ((image, before, click), after) in enumerate(zip(requests, states, strict=True))
+        if _wants_a_closer_look(before, after, click, config)
+    }
 
 
 def _wants_a_closer_look(before: SessionState, after: SessionState, click: Click, config: SessionConfig) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from activefreq.session.intensity import to_rgb
 from activefreq.training.augmentation import View, random_view
 from activefreq.training.config import TrainingConfig
+from activefreq.training.structures import another_structure
 
 
 class Pair(Protocol):
@@ -96,7 +97,9 @@ def make_batch(mixture: Mixture, config: TrainingConfig, step: int, *, rank: int
     views, seeds = [], []
     for position, pair in zip(positions, mixture.at(config.seed, positions), strict=True):
         rng = np.random.default_rng([config.seed, 0xA06, position])
-        views.append(random_view(to_rgb(pair.image), pair.target, size, rng, config.augmentation))
+        view = random_view(to_rgb(pair.image), pair.target, size, rng, config.augmentation)
+        image, target = another_structure(view.image, view.target, rng, config.structures)
+        views.append(replace(view, image=image, target=target))
         seeds.append((config.seed, 0xC11C, position))
     return Batch(step, tuple(views), tuple(seeds))
 

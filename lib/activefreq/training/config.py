@@ -17,6 +17,7 @@ from activefreq.models.config import ModelConfig
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.clicking import ClickSamplingConfig
 from activefreq.training.opinions import OpinionConfig
+from activefreq.training.structures import StructureConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -104,6 +105,8 @@ class TrainingConfig:
         batch_size: Views in an optimizer step, over all processes together.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
         target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
+        closer_share: Share of the batches of first clicks in which the second look at an answer is learned from, where
+            the session takes one; in the others it is the first.
         validate_every: Steps between validations through the session; 0 for only at the end.
         validation_images: At most so many images of the validation part, spread evenly.
         validation_clicks: Clicks of a validation.
@@ -125,8 +128,10 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     clicks: ClickSamplingConfig = field(default_factory=ClickSamplingConfig)
     opinions: OpinionConfig = field(default_factory=OpinionConfig)
+    structures: StructureConfig = field(default_factory=StructureConfig)
     rounds: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
     target_expansion: tuple[float, float] = (1.2, 2.4)
+    closer_share: float = 0.4
     validate_every: int = 500
     validation_images: int = 100
     validation_clicks: int = 5
@@ -143,6 +148,7 @@ class TrainingConfig:
         sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
         _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
         low, high = self.target_expansion
+        _require(0 <= self.closer_share <= 1, "closer_share", "from 0 to 1", self.closer_share)
         _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))

@@ -26,7 +26,7 @@ from activefreq.training.focus import training_focus
 from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
 from activefreq.training.opinions import another_opinion
-from activefreq.training.rehearsal import begin, go_on
+from activefreq.training.rehearsal import begin, go_on, look_closer
 
 
 class Exercise(NamedTuple):
@@ -101,6 +101,7 @@ def make_exercise(
     common = np.random.default_rng([config.seed, 0x0B5, batch.step])
     rounds = int(common.choice(len(config.rounds), p=config.rounds))
     session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)))
+    closer = rounds == 0 and common.random() < config.closer_share
     rehearsals = [
         begin(
             PreparedImage(read_only(view.image)),
@@ -113,6 +114,8 @@ def make_exercise(
     with evaluating(model), autocast(device, config.precision):
         for _ in range(rounds):
             rehearsals = go_on(network, rehearsals, generators, config.clicks, session)
+        if closer:
+            rehearsals = look_closer(network, rehearsals, session)
 
     shape = network.config
     questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]

@@ -19,7 +19,7 @@ from activefreq.clicks import Click
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.state import PreparedImage, SessionState
-from activefreq.session.step import step_together
+from activefreq.session.step import closer_requests, step_together
 from activefreq.training.clicking import ClickSamplingConfig, correcting_click, first_clicks
 
 
@@ -67,4 +67,18 @@ def go_on(
     for one, state, rng in zip(rehearsals, states, generators, strict=True):
         click = correcting_click(state.mask, one.truth, rng, config)
         further.append(one if click is None else one._replace(state=state, click=click))
+    return further
+
+
+def look_closer(model: InteractiveModel, rehearsals: Sequence[Rehearsal], session: SessionConfig) -> list[Rehearsal]:
+    """Where the session would look at its first answer again, the rehearsals before that look; the others as they are.
+
+    Args:
+        model: In evaluation mode.
+        rehearsals: Before their first answers.
+    """
+    requests = [(one.image, one.state, one.click) for one in rehearsals]
+    further = list(rehearsals)
+    for index, (_, state, _) in closer_requests(model, requests, session).items():
+        further[index] = rehearsals[index]._replace(state=state)
     return further
