@@ -54,7 +54,9 @@ def test_a_found_region_is_one_of_the_fields_of_the_image() -> None:
         corner = (ndimage.center_of_mass(region)[0] > 30, ndimage.center_of_mass(region)[1] > 40)
         field = np.zeros((60, 80), bool)
         field[30 * corner[0] : 30 * corner[0] + 30, 40 * corner[1] : 40 * corner[1] + 40] = True
-        assert (region & field).sum() > 0.8 * (region | field).sum()
+        # Blurred borders may be regions of their own.
+        assert (region & field).sum() > 0.95 * region.sum()
+        assert (region & field).sum() > 0.7 * field.sum()
         corners.add(corner)
     assert len(corners) > 2
 
