@@ -92,6 +92,12 @@ def test_names_and_files_of_names_choose(lesion_folders: Folders, tmp_path: Path
     assert [row.name[-1] for row in data.placements] == ["1", "2"]
 
 
+@pytest.mark.parametrize("name", ["twins.txt", "lists/twins", "twins.csv"])
+def test_a_file_of_names_that_is_not_there_is_no_name(lesion_folders: Folders, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: no such file"):
+        load_data([data_set(lesion_folders, exclude=(name,))], validation_images=4)
+
+
 def test_data_sets_of_one_name_are_told_apart(lesion_folders: Folders, studies_folder: Path) -> None:
     sets = [data_set(lesion_folders, name="a"), DataSet(images=str(studies_folder), name="a")]
     data = load_data(sets, Division(validation=0.0, test=0.0), validation_images=4)

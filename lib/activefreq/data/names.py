@@ -8,6 +8,9 @@ from pathlib import Path
 
 from activefreq.errors import InputError
 
+LIST_SUFFIXES = (".csv", ".names", ".txt")
+"""Extensions of lists of names."""
+
 
 def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> frozenset[str]:
     """Reads a list of names.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.data.discovery import find_samples
-from activefreq.data.names import read_names
+from activefreq.data.names import LIST_SUFFIXES, read_names
 from activefreq.data.pairs import Problem
 from activefreq.data.parts import Part, part_of
 from activefreq.data.samples import SampleSource
@@ -219,5 +219,10 @@ def _distinct_names(sets: Sequence[DataSet]) -> list[str]:
 
 
 def _names(listed: Sequence[str]) -> frozenset[str]:
-    """Names, and the names in those that are files."""
-    return frozenset().union(*(read_names(name) if Path(name).is_file() else {name} for name in listed))
+    """Names, and the names in those that are files. Raises `InputError` for what must be a file and is none."""
+    return frozenset().union(*(read_names(name) if _is_list(name) else {name} for name in listed))
+
+
+def _is_list(name: str) -> bool:
+    path = Path(name)
+    return path.is_file() or len(path.parts) > 1 or path.suffix.lower() in LIST_SUFFIXES

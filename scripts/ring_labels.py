@@ -1,0 +1,72 @@
+#!/usr/bin/env python
+"""Labels the ring around labelled objects, such as the heart's muscle around its cavity, by a model: for training.
+
+  python scripts/ring_labels.py --images cavity/images --labels cavity/labels --weights four-kinds --output rings
+
+writes rings/images and rings/labels for 2D images of 8 or 16 bits. Where the model shows no ring, there is none. See
+activefreq.data.rings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from activefreq.errors import ActiveFreqError
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--images", type=Path, required=True, help="folder of images")
+    made.add_argument("--labels", type=Path, required=True, help="folder of masks of what the rings go around")
+    made.add_argument("--group", help="which files belong together, as for train.py")
+    made.add_argument("--part", choices=("train", "validation", "test"), help="only this part of the groups")
+    made.add_argument("--exclude", nargs="+", default=[], metavar="NAME", help="images that have a ring already")
+    made.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
+    made.add_argument("--device", default="auto")
+    made.add_argument("--output", type=Path, required=True, help="folder to write to")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except (ActiveFreqError, OSError) as error:
+        print(f"ring_labels: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    # Imported here, so that --help answers at once.
+    from tqdm import tqdm
+
+    from activefreq.data.discovery import find_samples
+    from activefreq.data.drawing import draw_samples
+    from activefreq.data.prepared import PartFolder
+    from activefreq.data.rings import RingConfig, inside_of_outline, ring_clicks, smooth_ring
+    from activefreq.session.segmenter import InteractiveSegmenter
+
+    config = RingConfig()
+    samples = find_samples(options.images, options.labels, group=options.group, exclude=frozenset(options.exclude))
+    samples = draw_samples(samples, part=options.part)
+    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
+    folder = PartFolder(options.output, ".png")
+    written = 0
+    for sample in tqdm(samples, disable=not sys.stderr.isatty(), unit="image"):
+        inner = inside_of_outline(sample.target, config.outline)
+        if not inner.any():
+            continue
+        answer = segmenter.predict(sample.image, ring_clicks(inner, config)).mask
+        ring = smooth_ring(answer | sample.target, inner, config)
+        if ring is not None:
+            folder.write(sample.name, sample.image, ring.mask)
+            written += 1
+    print(f"{written} rings of {len(samples)} objects in {options.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

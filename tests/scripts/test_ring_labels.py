@@ -1,0 +1,81 @@
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+from synthetic import grey_ring
+from tiny import make_tiny_model
+
+from activefreq.clicks import Click
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.session.segmenter import InteractiveSegmenter, SegmentationResult
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "ring_labels.py"
+
+
+@pytest.fixture
+def ring_labels() -> Callable[..., int]:
+    spec = importlib.util.spec_from_file_location("ring_labels", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return lambda *arguments: script.main([*map(str, arguments)])
+
+
+@pytest.fixture
+def cavities(tmp_path: Path) -> Path:
+    """Two bright pools in dark rings, and the masks of the pools."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for seed in range(2):
+        image, ring = grey_ring(seed, (128, 128), thickness=7.0)
+        pool = ndimage.binary_fill_holes(ring) & ~ring
+        Image.fromarray(image).save(tmp_path / "images" / f"heart{seed}.png")
+        Image.fromarray(pool.astype(np.uint8) * 255).save(tmp_path / "labels" / f"heart{seed}.png")
+    return tmp_path
+
+
+def test_what_a_model_says_of_the_clicks_becomes_a_label(ring_labels, cavities, monkeypatch, capsys) -> None:
+    asked = []
+
+    def predict(self, image: np.ndarray, clicks: list[Click], previous: np.ndarray | None = None) -> SegmentationResult:
+        """Dark pixels are the ring."""
+        asked.append([click.positive for click in clicks])
+        mask = ndimage.median_filter(image, 3) < 65
+        return SegmentationResult(mask, mask.astype(np.float32))
+
+    monkeypatch.setattr(InteractiveSegmenter, "predict", predict)
+    output = cavities / "rings"
+    code = ring_labels(
+        "--images", cavities / "images", "--labels", cavities / "labels", "--weights", "four-kinds", "--device", "cpu",
+        "--output", output,
+    )  # fmt: skip
+    assert code == 0
+    assert "2 rings of 2 objects" in capsys.readouterr().out
+    assert asked == [[True, False, True, True, True]] * 2
+    for seed in range(2):
+        truth = grey_ring(seed, (128, 128), thickness=7.0)[1]
+        found = np.array(Image.open(output / "labels" / f"heart{seed}.png")) > 0
+        assert (found & truth).sum() / (found | truth).sum() > 0.7
+        np.testing.assert_array_equal(
+            np.array(Image.open(output / "images" / f"heart{seed}.png")),
+            np.array(Image.open(cavities / "images" / f"heart{seed}.png")),
+        )
+
+
+def test_what_shows_no_ring_has_no_label(ring_labels, cavities, tmp_path, capsys) -> None:
+    save_checkpoint(tmp_path / "tiny.pt", Checkpoint(make_tiny_model(0)))
+    code = ring_labels(
+        "--images", cavities / "images", "--labels", cavities / "labels", "--weights", tmp_path / "tiny.pt",
+        "--exclude", "heart1", "--output", tmp_path / "rings",
+    )  # fmt: skip
+    assert code == 0
+    assert "0 rings of 1 objects" in capsys.readouterr().out
+    assert not (tmp_path / "rings").exists()
+
+
+def test_a_missing_folder_is_one_line(ring_labels, tmp_path, capsys) -> None:
+    assert ring_labels("--images", tmp_path / "none", "--labels", tmp_path, "--output", tmp_path / "rings") == 2
+    assert capsys.readouterr().err.startswith("ring_labels: ")
