@@ -43,7 +43,7 @@ def test_what_a_model_says_of_the_clicks_becomes_a_label(ring_labels, cavities, 
     def predict(self, image: np.ndarray, clicks: list[Click], previous: np.ndarray | None = None) -> SegmentationResult:
         """Dark pixels are the ring."""
         asked.append([click.positive for click in clicks])
-        mask = ndimage.median_filter(image, 3) < 65
+        mask = ndimage.binary_dilation(ndimage.median_filter(image, 3) < 65)
         return SegmentationResult(mask, mask.astype(np.float32))
 
     monkeypatch.setattr(InteractiveSegmenter, "predict", predict)
