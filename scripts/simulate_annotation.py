@@ -37,7 +37,7 @@ from activefreq.simulation.experiment import Course, simulate
 from activefreq.simulation.journal import RoundResult
 from activefreq.simulation.readout import ReadoutLearner
 from activefreq.simulation.report import write_report
-from activefreq.simulation.trainee import Learner, NetworkLearner, at_size
+from activefreq.simulation.trainee import Learner, NetworkLearner, with_input_of
 from activefreq.training.config import load_preset
 from activefreq.training.start import initial_model
 
@@ -148,9 +148,9 @@ def find_start(weights: str | None, size: int) -> tuple[Checkpoint, dict[str, An
     """What trainings begin with, and what is to be said of it."""
     if weights is not None:
         path = resolve_checkpoint(weights)
-        return at_size(load_checkpoint(path), size), {"checkpoint": path.name, "sha256": checkpoint_hash(path)}
+        return with_input_of(load_checkpoint(path), size), {"checkpoint": path.name, "sha256": checkpoint_hash(path)}
     preset = load_preset("cpu")
-    return at_size(Checkpoint(initial_model(preset)), size), {"encoder_weights": "ImageNet", "seed": preset.seed}
+    return with_input_of(Checkpoint(initial_model(preset)), size), {"encoder_weights": "ImageNet", "seed": preset.seed}
 
 
 def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:

@@ -17,7 +17,7 @@ from activefreq.simulation.config import SimulationConfig
 from activefreq.simulation.experiment import Course, choose, simulate
 from activefreq.simulation.journal import RoundResult
 from activefreq.simulation.readout import ReadoutLearner
-from activefreq.simulation.trainee import Learner, NetworkLearner, Outlook, at_size
+from activefreq.simulation.trainee import Learner, NetworkLearner, Outlook, with_input_of
 
 CPU = torch.device("cpu")
 QUICK = SimulationConfig(
@@ -110,7 +110,7 @@ def test_a_read_out_goes_the_same_course(start: Checkpoint, tmp_path: Path) -> N
 
 
 def test_the_size_is_the_networks(start: Checkpoint) -> None:
-    resized = at_size(start, 96)
+    resized = with_input_of(start, 96)
     assert (resized.model.config.input_size, resized.model.config.refine_size) == (96, 96)
     assert start.model.config.input_size == 64
 

@@ -175,8 +175,8 @@ class NetworkLearner:
         return NetworkTrainee(run.published, self._start.session, config, self._device)
 
 
-def at_size(start: Checkpoint, size: int) -> Checkpoint:
-    """The same weights for a network that sees squares of `size` pixels."""
+def with_input_of(start: Checkpoint, size: int) -> Checkpoint:
+    """The same weights for a network that sees squares of `size` pixels, with the disks of clicks as large as before."""
     model = copy.deepcopy(start.model)
     model.config = dataclasses.replace(model.config, input_size=size, refine_size=size)
     return dataclasses.replace(start, model=model)
