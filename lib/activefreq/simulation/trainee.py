@@ -176,7 +176,7 @@ class NetworkLearner:
 
 
 def with_input_of(start: Checkpoint, size: int) -> Checkpoint:
-    """The same weights for a network that sees squares of `size` pixels, with the disks of clicks as large as before."""
+    """The same weights for a network that sees squares of `size` pixels; disks of clicks keep theirs."""
     model = copy.deepcopy(start.model)
     model.config = dataclasses.replace(model.config, input_size=size, refine_size=size)
     return dataclasses.replace(start, model=model)
