@@ -1,6 +1,11 @@
+import contextlib
 import importlib.util
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -142,6 +147,45 @@ def test_a_bad_file_is_named_skipped_and_counted(evaluate, lesion_folders, capsy
 
 
 @pytest.mark.slow
+def _alive(group: int) -> list[str]:
+    """Command lines of the processes of a group that do something still."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, IndexError):
+            state, _, of = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state not in "ZX":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def test_a_killed_evaluation_leaves_no_worker_behind(lesion_folders, weights, tmp_path):
+    command = [
+        sys.executable, SCRIPT, "--images", lesion_folders.images, "--labels", lesion_folders.labels,
+        "--weights", weights, "--policy", "standard", "--max-clicks", 2000, "--all-clicks", "--workers", 2,
+        "--output", tmp_path / "out",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1] / "lib")}
+    running = subprocess.Popen([*map(str, command)], start_new_session=True, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        # The script, the process that workers are forked from, what looks after shared memory, and two workers.
+        _wait_until(lambda: len(_alive(running.pid)) >= 5, "workers")
+        time.sleep(0.5)
+        assert running.poll() is None
+        running.kill()
+        running.wait(20)
+        _wait_until(lambda: not _alive(running.pid), "an end")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def _wait_until(holds, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"no {what} after {seconds} s"
+        time.sleep(0.1)
+
+
 def test_workers_and_batches_change_no_figure(evaluate, lesion_folders, tmp_path):
     where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels)
     policies = ("--policy", "standard", "random", "acselect", "oracle")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -238,7 +239,16 @@ class _Failure:
     error: Exception = field()
 
 
+def _end_with_the_parent() -> None:
+    """A process that is killed stops nobody: without this its workers would go through all that is left, for no one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _worker(work: _Work, tasks: Any, answers: Any) -> None:
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if work.threads is not None:
         torch.set_num_threads(work.threads)
     try:
