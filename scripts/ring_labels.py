@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Labels the ring around labelled objects, such as the heart's muscle around its cavity, by a model: for training.
 
-  python scripts/ring_labels.py --images cavity/images --labels cavity/labels --weights four-kinds --output rings
+  python scripts/ring_labels.py --images cavity/images --labels cavity/labels --output rings
 
 writes rings/images and rings/labels for 2D images of 8 or 16 bits. Where the model shows no ring, there is none. See
 activefreq.data.rings.

@@ -31,20 +31,14 @@ def test_one_click_on_a_lesion(segmenter):
     assert overlap_after(segmenter, photograph.image, photograph.mask, 1) > 0.9
 
 
-def test_one_click_on_a_lesion_with_the_other_checkpoint():
-    photograph = dermoscopy_like()
-    other = InteractiveSegmenter.from_pretrained("four-kinds", device="cpu")
-    assert overlap_after(other, photograph.image, photograph.mask, 1) > 0.85
-
-
-def test_three_clicks_on_a_slice_of_a_volume(segmenter):
-    volume = mr_like()
+@pytest.mark.parametrize("seed", range(3))
+def test_three_clicks_on_a_slice_of_a_volume(segmenter, seed):
+    volume = mr_like(seed=seed)
     k = int(volume.mask.sum((1, 2)).argmax())
     assert overlap_after(segmenter, sitk.GetArrayFromImage(volume.image)[k], volume.mask[k], 3) > 0.8
 
 
-@pytest.mark.parametrize("name", ["default", "four-kinds"])
-def test_a_checkpoint_says_where_it_comes_from(name):
-    info = load_checkpoint(resolve_checkpoint(name)).info
-    assert info["name"] == name
+def test_the_checkpoint_says_where_it_comes_from():
+    info = load_checkpoint(resolve_checkpoint("default")).info
+    assert info["name"] == "default"
     assert set(info["data"]) == {"isic2017", "sunnybrook_lv", "sunnybrook_myo", "msd_hippocampus"}

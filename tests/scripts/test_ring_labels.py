@@ -49,7 +49,7 @@ def test_what_a_model_says_of_the_clicks_becomes_a_label(ring_labels, cavities, 
     monkeypatch.setattr(InteractiveSegmenter, "predict", predict)
     output = cavities / "rings"
     code = ring_labels(
-        "--images", cavities / "images", "--labels", cavities / "labels", "--weights", "four-kinds", "--device", "cpu",
+        "--images", cavities / "images", "--labels", cavities / "labels", "--weights", "default", "--device", "cpu",
         "--output", output,
     )  # fmt: skip
     assert code == 0
