@@ -28,6 +28,7 @@ def test_sizes_without_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_times_of_every_backbone(tmp_path: Path) -> None:
     done = run("--rounds", "1", "--threads", "1", "--devices", "cpu", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
