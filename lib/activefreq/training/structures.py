@@ -72,11 +72,10 @@ def found_region(rgb: np.ndarray, rng: np.random.Generator, config: StructureCon
     candidates = np.flatnonzero((areas >= low) & (areas <= high))
     for index in rng.permutation(candidates):
         region = ndimage.binary_fill_holes(ndimage.median_filter(segments == index, size=5))
-        pieces, count = ndimage.label(region)
-        if count:
-            largest = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-            if low <= np.count_nonzero(largest) <= high:
-                return largest
+        if region.any():
+            piece = _largest_piece(region)
+            if low <= np.count_nonzero(piece) <= high:
+                return piece
     return None
 
 
@@ -92,10 +91,8 @@ def painted_blob(rgb: np.ndarray, rng: np.random.Generator, config: StructureCon
     waves = ndimage.gaussian_filter(rng.standard_normal((height, width)), max(radius / 3, 1.0))
     inside = 1.0 - np.hypot(along / (radius * stretch), across * stretch / radius)
     inside += rng.uniform(0.0, 0.25) * waves / max(waves.std(), 1e-6)
-    pieces, count = ndimage.label(inside > 0)
-    if not count:
-        pieces = (inside == inside.max()).astype(np.int32)
-    blob = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    solid = inside > 0
+    blob = _largest_piece(solid if solid.any() else inside == inside.max())
 
     level = rgb[blob].mean(axis=0)
     # Away from black and white, where nothing would be seen of it.
@@ -107,3 +104,9 @@ def painted_blob(rgb: np.ndarray, rng: np.random.Generator, config: StructureCon
     inner = np.clip(level + kept * (rgb - level) + change, 0.0, 1.0)
     soft = ndimage.gaussian_filter(blob.astype(np.float64), rng.uniform(0.4, 1.5))[..., None]
     return np.clip(rgb * (1.0 - soft) + inner * soft, 0.0, 1.0).astype(np.float32), blob
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest of the connected pieces (4-neighbours) of (H, W) bool with at least one True."""
+    pieces, _ = ndimage.label(mask)
+    return pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
