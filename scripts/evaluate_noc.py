@@ -23,11 +23,13 @@ import torch
 
 from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
 from activefreq.acselect.scores import ScoreConfig
+from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.drawing import draw_samples
+from activefreq.data.names import names_of
 from activefreq.data.resized import ResizedSource
 from activefreq.data.samples import SampleSource
-from activefreq.errors import ActiveFreqError, InputError
+from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.panels import write_panels
@@ -71,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="bring images and masks to squares of PX pixels first, as papers do: clicks and IoU are those of the "
         "resized image (default: as the files are)",
+    )
+    data.add_argument(
+        "--exclude", nargs="+", default=[], metavar="N", help="files to leave out: names, or files of names"
     )
     data.add_argument("--limit", type=int, metavar="N", help="only N of the images, drawn with --seed")
     model = made.add_argument_group("model")
@@ -163,16 +168,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("evaluate_noc", resumes=True)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (ActiveFreqError, OSError) as error:
-        print(f"evaluate_noc: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("evaluate_noc: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    run(options)
     return 0
 
 
@@ -243,6 +242,7 @@ def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
         label_value=options.label_value,
         min_area=options.min_area,
         group=options.group,
+        exclude=names_of(options.exclude),
         progress=progress,
     )
     return draw_samples(source, part=options.part, limit=options.limit, seed=options.seed)
@@ -258,7 +258,9 @@ def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
         known = ", ".join(asdict(HumanConfig()))
         raise InputError(f"the human has the options {known}, not {', '.join(human)}") from None
     identity = {name: getattr(options, name) for name in ("images", "labels", "label_value", "group", "resize")}
-    notes = {name: getattr(options, name) for name in ("slices", "min_area", "part", "limit", "start", "device")}
+    notes = {
+        name: getattr(options, name) for name in ("slices", "min_area", "part", "exclude", "limit", "start", "device")
+    }
     return Plan(
         policies=tuple(parse_policy(text, acselect) for text in options.policy),
         users=tuple(dict.fromkeys(options.user)),

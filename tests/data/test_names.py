@@ -1,6 +1,6 @@
 import pytest
 
-from activefreq.data.names import read_names
+from activefreq.data.names import names_of, read_names
 from activefreq.errors import InputError
 
 
@@ -32,3 +32,13 @@ def test_lists_that_cannot_be_used(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(InputError, match=r"only a \.csv file has columns"):
         read_names(tmp_path / "a.txt", column="id")
+
+
+def test_names_and_files_of_names_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "listed").write_text("b\nc\n")
+    assert names_of(["a", "listed"]) == {"a", "b", "c"}
+    assert names_of([]) == frozenset()
+    for name in ("lost.txt", "lost.csv", "folder/lost"):
+        with pytest.raises(InputError, match=r"lost.*: no such file"):
+            names_of(["a", name])

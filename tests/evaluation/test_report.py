@@ -58,6 +58,13 @@ def test_the_files_of_a_report_agree(outcome, tmp_path):
     assert f"| standard | {summary['policies']['standard']['noc@60']:.2f} |" in page
     assert "5 images of 3 groups, at most 6 clicks; 2 skipped." in page
     assert "| big | standard |" in page
+    of_groups = first.groupby("group")["iou"].mean()
+    groups = summary["policies"]["standard"]["groups"]
+    assert sorted(groups) == sorted(of_groups.index)
+    assert sum(group["images"] for group in groups.values()) == 5
+    for group, figures in groups.items():
+        assert figures["miou@1"] == pytest.approx(of_groups[group])
+        assert f"| {group} | {figures['images']} | {figures['noc@60']:.2f} | {figures['noc@70']:.2f} |" in page
     picture = imread(tmp_path / "curve.png")
     assert picture.std() > 0
 

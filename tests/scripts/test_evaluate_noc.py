@@ -98,6 +98,20 @@ def test_a_limit_draws_the_same_images_again(evaluate, lesion_folders, tmp_path)
     assert len(drawn[0]) == len(drawn[2]) == 3
 
 
+def test_named_and_listed_files_are_left_out(evaluate, lesion_folders, tmp_path, capsys):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels, "--policy", "standard")
+    _, everything = evaluate(*where, output="all")
+    names = sorted(pd.read_csv(tmp_path / "all" / "clicks.csv")["image"].unique())
+    (tmp_path / "wrong.txt").write_text(f"{names[0]}\n")
+    code, summary = evaluate(*where, "--exclude", tmp_path / "wrong.txt", names[2])
+    assert code == 0
+    kept = pd.read_csv(tmp_path / "out" / "clicks.csv")["image"].unique()
+    assert sorted(kept) == [names[1], *names[3:]]
+    assert summary["policies"]["standard"]["images"] == everything["policies"]["standard"]["images"] - 2
+    assert evaluate(*where, "--exclude", "lost.txt", output="none")[0] == 2
+    assert "lost.txt: no such file" in capsys.readouterr().err
+
+
 def test_a_part_divides_patients_as_training_does(evaluate, ring_folders, script, capsys):
     where = ("--images", ring_folders.images, "--labels", ring_folders.labels, "--policy", "standard")
     parts = {}

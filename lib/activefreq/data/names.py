@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from activefreq.errors import InputError
@@ -38,6 +39,20 @@ def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> fr
     if not found:
         raise InputError(f"{path}: holds no names")
     return found
+
+
+def names_of(listed: Iterable[str]) -> frozenset[str]:
+    """Names, and the names in those that are lists: an existing file, or what is written like one.
+
+    Raises:
+        InputError: What is written like a file is none, or holds no names.
+    """
+    return frozenset().union(*(read_names(name) if _is_list(name) else {name} for name in listed))
+
+
+def _is_list(name: str) -> bool:
+    path = Path(name)
+    return path.is_file() or len(path.parts) > 1 or path.suffix.lower() in LIST_SUFFIXES
 
 
 def _csv_column(path: Path, lines: list[str], column: str | None) -> list[str]:

@@ -28,6 +28,7 @@ def write_report(plan: Plan, outcome: Outcome, folder: Path) -> dict[str, Any]:
         "policies": {
             card.label: {
                 **card.figures(),
+                "groups": card.by_group(),
                 "checkpoint_sha256": plan.backend.get("checkpoint_sha256"),
                 "settings": {**common, **settings["policies"][card.label]},
             }
@@ -106,6 +107,7 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
             ],
         ),
     ]
+    lines += _hardest_groups(cards[0], plan)
     if comparisons:
         lines += [
             "",
@@ -115,6 +117,33 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
             *_table(["First", "Second", *names], _difference_rows(comparisons)),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _hardest_groups(card: Scorecard, plan: Plan, *, most: int = 5) -> list[str]:
+    """A table of the groups that take the most clicks; nothing where every image is a group of its own."""
+    groups = card.by_group()
+    if len(groups) < 2 or len(groups) == len(card.names):
+        return []
+    keys = [f"noc@{percent(threshold)}" for threshold in plan.thresholds]
+    # By the middle threshold: the highest may be out of reach for all of them.
+    key = keys[len(keys) // 2]
+    hardest = sorted(groups, key=lambda group: (-groups[group][key], group))[:most]
+    rows = [
+        [
+            group,
+            str(groups[group]["images"]),
+            *(f"{groups[group][name]:.2f}" for name in keys),
+            _figure(groups[group]["miou@1"]),
+        ]
+        for group in hardest
+    ]
+    return [
+        "",
+        f"The groups, of {len(groups)}, that take the most clicks, with {card.label}: where one stands out, look at "
+        "its labels.",
+        "",
+        *_table(["Group", "images", *(name.replace("noc", "NoC") for name in keys), "mIoU@1"], rows),
+    ]
 
 
 def _boundary_names(cards: Sequence[Scorecard]) -> list[str]:

@@ -59,6 +59,21 @@ class Scorecard:
         figures["spc_ms"] = 1000 * float(self.seconds.mean()) if self.seconds.size else None
         return figures
 
+    def by_group(self) -> dict[str, dict[str, Any]]:
+        """Of each group, in the order of their names: its images, NoC at each threshold, and mIoU@1.
+
+        A group whose every image is hard is worth a look at its labels.
+        """
+        groups = np.array(self.groups)
+        return {
+            group: {
+                "images": int((groups == group).sum()),
+                **{f"noc@{percent(t)}": _mean(clicks[groups == group]) for t, clicks in self.clicks.items()},
+                "miou@1": _mean(self.ious[groups == group, 0]),
+            }
+            for group in sorted(set(self.groups))
+        }
+
 
 def scorecard(label: str, results: Sequence[ImageResult], plan: Plan) -> Scorecard:
     """Collects results, at least one, in the order of the images' names."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.data.discovery import find_samples
-from activefreq.data.names import LIST_SUFFIXES, read_names
+from activefreq.data.names import names_of
 from activefreq.data.pairs import Problem
 from activefreq.data.parts import Part, part_of
 from activefreq.data.samples import SampleSource
@@ -59,8 +59,8 @@ class DataSet:
             label_value=self.label_value,
             min_area=self.min_area,
             group=self.group,
-            include=_names(self.include) if self.include else None,
-            exclude=_names(self.exclude),
+            include=names_of(self.include) if self.include else None,
+            exclude=names_of(self.exclude),
             progress=progress,
         )
         return source.verified(progress=progress)
@@ -216,13 +216,3 @@ def _weights(sets: Sequence[DataSet]) -> list[float] | None:
 def _distinct_names(sets: Sequence[DataSet]) -> list[str]:
     names = [data_set.name or Path(data_set.images).name for data_set in sets]
     return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, start=1)]
-
-
-def _names(listed: Sequence[str]) -> frozenset[str]:
-    """Names, and the names in those that are files. Raises `InputError` for what must be a file and is none."""
-    return frozenset().union(*(read_names(name) if _is_list(name) else {name} for name in listed))
-
-
-def _is_list(name: str) -> bool:
-    path = Path(name)
-    return path.is_file() or len(path.parts) > 1 or path.suffix.lower() in LIST_SUFFIXES
