@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from activefreq.errors import ActiveFreqError
+from activefreq.command_line import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,20 +23,23 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--labels", type=Path, required=True, help="folder of masks of what the rings go around")
     made.add_argument("--group", help="which files belong together, as for train.py")
     made.add_argument("--part", choices=("train", "validation", "test"), help="only this part of the groups")
-    made.add_argument("--exclude", nargs="+", default=[], metavar="NAME", help="images that have a ring already")
+    made.add_argument(
+        "--exclude",
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="images that have a ring already: names, or files of names",
+    )
     made.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
     made.add_argument("--device", default="auto")
     made.add_argument("--output", type=Path, required=True, help="folder to write to")
     return made
 
 
+@command("ring_labels")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (ActiveFreqError, OSError) as error:
-        print(f"ring_labels: {error}", file=sys.stderr)
-        return 2
+    run(options)
     return 0
 
 
@@ -46,12 +49,13 @@ def run(options: argparse.Namespace) -> None:
 
     from activefreq.data.discovery import find_samples
     from activefreq.data.drawing import draw_samples
+    from activefreq.data.names import names_of
     from activefreq.data.prepared import PartFolder
     from activefreq.data.rings import RingConfig, inside_of_outline, ring_clicks, smooth_ring
     from activefreq.session.segmenter import InteractiveSegmenter
 
     config = RingConfig()
-    samples = find_samples(options.images, options.labels, group=options.group, exclude=frozenset(options.exclude))
+    samples = find_samples(options.images, options.labels, group=options.group, exclude=names_of(options.exclude))
     samples = draw_samples(samples, part=options.part)
     segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
     folder = PartFolder(options.output, ".png")
@@ -60,7 +64,10 @@ def run(options: argparse.Namespace) -> None:
         inner = inside_of_outline(sample.target, config.outline)
         if not inner.any():
             continue
-        answer = segmenter.predict(sample.image, ring_clicks(inner, config)).mask
+        clicks = ring_clicks(inner, config)
+        if clicks is None:
+            continue
+        answer = segmenter.predict(sample.image, clicks).mask
         ring = smooth_ring(answer | sample.target, inner, config)
         if ring is not None:
             folder.write(sample.name, sample.image, ring.mask)

@@ -76,6 +76,18 @@ def test_what_shows_no_ring_has_no_label(ring_labels, cavities, tmp_path, capsys
     assert not (tmp_path / "rings").exists()
 
 
+def test_an_object_that_fills_its_image_is_passed_over(ring_labels, cavities, capsys) -> None:
+    for name in ("heart0", "heart1"):
+        Image.fromarray(np.full((128, 128), 255, np.uint8)).save(cavities / "labels" / f"{name}.png")
+    (cavities / "seen.txt").write_text("heart1\n")
+    code = ring_labels(
+        "--images", cavities / "images", "--labels", cavities / "labels", "--weights", "default", "--device", "cpu",
+        "--exclude", cavities / "seen.txt", "--output", cavities / "rings",
+    )  # fmt: skip
+    assert code == 0
+    assert "0 rings of 1 objects" in capsys.readouterr().out
+
+
 def test_a_missing_folder_is_one_line(ring_labels, tmp_path, capsys) -> None:
     assert ring_labels("--images", tmp_path / "none", "--labels", tmp_path, "--output", tmp_path / "rings") == 2
     assert capsys.readouterr().err.startswith("ring_labels: ")

@@ -66,20 +66,20 @@ def inside_of_outline(mask: np.ndarray, outline: float) -> np.ndarray:
     return ndimage.gaussian_filter(mask.astype(np.float64), 1.0) > 0.5 + 0.4 * outline
 
 
-def ring_clicks(inner: np.ndarray, config: RingConfig = RingConfig()) -> list[Click]:
+def ring_clicks(inner: np.ndarray, config: RingConfig = RingConfig()) -> list[Click] | None:
     """Clicks that ask a model for the ring around an object: on the ring in four directions, and one off it, inside.
 
     Args:
         inner: (H, W) bool with at least one True.
 
-    Raises:
-        InputError: There is no room around the object.
+    Returns:
+        The clicks in their order, or None where there is no room around the object for a ring.
     """
     centre = ndimage.center_of_mass(inner)
     away = np.abs(ndimage.distance_transform_edt(~inner) - config.beside)
     ys, xs = np.nonzero(away < 0.7)
     if not len(ys):
-        raise InputError("there is no room around the object for a ring")
+        return None
     angles = np.arctan2(ys - centre[0], xs - centre[1])
     clicks = []
     for quarter in range(4):
