@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from activefreq.command_line import command
 from activefreq.errors import ActiveFreqError
 from activefreq.evaluation.speed import click_seconds, matmul_gflops, measuring_seconds, policy_seconds
 from activefreq.files.atomic import atomic_write
@@ -66,20 +67,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("benchmark")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        if options.rounds < 1 or (options.threads is not None and options.threads < 1):
-            raise ActiveFreqError("--rounds and --threads must be at least 1")
-        figures = run(options)
-        if options.output:
-            folder = Path(options.output)
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(folder / "benchmark.json") as path:
-                path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except (ActiveFreqError, OSError) as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 2
+    if options.rounds < 1 or (options.threads is not None and options.threads < 1):
+        raise ActiveFreqError("--rounds and --threads must be at least 1")
+    figures = run(options)
+    if options.output:
+        folder = Path(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "benchmark.json") as path:
+            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -27,6 +27,7 @@ import psutil
 import requests
 from PIL import Image
 
+from activefreq.command_line import command
 from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.server_process import server_process
@@ -53,23 +54,20 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("benchmark_active_learning")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        for name in ("images", "samples", "rounds", "scored", "clicks"):
-            if getattr(options, name) < 1:
-                raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
-        figures = {
-            "next_sample_ms": next_samples(options.images, options.samples),
-            "clicks": clicks_during_scoring(options.scored, options.rounds, options.clicks),
-        }
-        if options.output:
-            options.output.mkdir(parents=True, exist_ok=True)
-            with atomic_write(options.output / "benchmark_active_learning.json") as path:
-                path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except (ActiveFreqError, OSError) as error:
-        print(f"benchmark_active_learning: {error}", file=sys.stderr)
-        return 2
+    for name in ("images", "samples", "rounds", "scored", "clicks"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
+    figures = {
+        "next_sample_ms": next_samples(options.images, options.samples),
+        "clicks": clicks_during_scoring(options.scored, options.rounds, options.clicks),
+    }
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        with atomic_write(options.output / "benchmark_active_learning.json") as path:
+            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

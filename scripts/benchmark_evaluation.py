@@ -23,9 +23,9 @@ import numpy as np
 from tqdm import tqdm
 
 from activefreq.acselect.policies import make_policy
+from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.samples import SampleSource
-from activefreq.errors import ActiveFreqError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.plan import Plan, parse_policy
@@ -63,18 +63,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("benchmark_evaluation")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        figures = run(options)
-        if options.output:
-            folder = Path(options.output)
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(folder / "benchmark_evaluation.json") as path:
-                path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except (ActiveFreqError, OSError) as error:
-        print(f"benchmark_evaluation: {error}", file=sys.stderr)
-        return 2
+    figures = run(options)
+    if options.output:
+        folder = Path(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "benchmark_evaluation.json") as path:
+            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

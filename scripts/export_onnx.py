@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from activefreq.command_line import command
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,16 +25,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("export_onnx")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    # Imported here, so that --help answers at once.
-    from activefreq.errors import ActiveFreqError
-
-    try:
-        run(options)
-    except (ActiveFreqError, ValueError, OSError) as error:
-        print(f"export_onnx: {error}", file=sys.stderr)
-        return 2
+    run(options)
     return 0
 
 

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from activefreq.errors import ActiveFreqError
+from activefreq.command_line import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("finetune")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     # As in train.py: OpenMP reads this when torch is loaded.
@@ -57,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGINT, lambda *_: stopping.set())
     try:
         run(options, stopping)
-    except (ActiveFreqError, OSError) as error:
-        print(f"finetune: {error}", file=sys.stderr)
-        return 2
     finally:
         signal.signal(signal.SIGINT, before)
     return 0

@@ -25,9 +25,10 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+from activefreq.command_line import command
 from activefreq.data.pairs import files_by_stem
 from activefreq.data.sample_studies import write_sample_studies
-from activefreq.errors import ActiveFreqError, InputError
+from activefreq.errors import InputError
 from activefreq.evaluation.load import LoadResult, LoadScenario, run_scenario, wrong_answers
 from activefreq.evaluation.load_report import MemoryCurve, ScenarioFigures, write_load_report
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
@@ -59,13 +60,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("load_test")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        return 0 if run(options) else 1
-    except (ActiveFreqError, OSError) as error:
-        print(f"load_test: {error}", file=sys.stderr)
-        return 2
+    return 0 if run(options) else 1
 
 
 def run(options: argparse.Namespace) -> bool:

@@ -24,9 +24,10 @@ from tqdm import tqdm
 from activefreq.acselect.placement import PLACEMENTS
 from activefreq.acselect.scores import RGU_READINGS, SIZE_TERMS
 from activefreq.acselect.suggestions import SuggestionConfig
+from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.parts import part_of
-from activefreq.errors import ActiveFreqError, InputError
+from activefreq.errors import InputError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.suggestions import ROBOTS, StudyResult, SuggestionStudy, study_suggestions
 from activefreq.files.atomic import atomic_write
@@ -129,12 +130,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(json.dumps(summary, indent=2, default=str))
 
 
+@command("measure_suggestions")
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        run(parser().parse_args(arguments))
-    except (ActiveFreqError, OSError) as error:
-        print(f"measure_suggestions: {error}", file=sys.stderr)
-        return 2
+    run(parser().parse_args(arguments))
     return 0
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.clicks import Click
-from activefreq.errors import ActiveFreqError, InputError
+from activefreq.command_line import command
+from activefreq.errors import InputError
 
 
 def parse_click(text: str) -> Click:
@@ -43,13 +44,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("predict")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (ActiveFreqError, OSError) as error:
-        print(f"predict: {error}", file=sys.stderr)
-        return 2
+    run(options)
     return 0
 
 

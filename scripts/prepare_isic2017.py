@@ -19,9 +19,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from activefreq.command_line import command
 from activefreq.data.isic2017 import Isic2017Options, prepare_isic2017
 from activefreq.data.resizing import FITS
-from activefreq.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,19 +43,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("prepare_isic2017")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        reports = prepare_isic2017(
-            options.source,
-            options.output,
-            Isic2017Options(options.size, options.fit, options.keep_overlap),
-            workers=options.workers,
-            progress=sys.stderr.isatty(),
-        )
-    except InputError as error:
-        print(f"prepare_isic2017: {error}", file=sys.stderr)
-        return 2
+    reports = prepare_isic2017(
+        options.source,
+        options.output,
+        Isic2017Options(options.size, options.fit, options.keep_overlap),
+        workers=options.workers,
+        progress=sys.stderr.isatty(),
+    )
     for report in reports:
         print(report)
         for problem in report.problems:

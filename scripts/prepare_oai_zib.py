@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from activefreq.command_line import command
 from activefreq.data.oai_zib import OaiZibOptions, prepare_oai_zib
-from activefreq.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,28 +49,25 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("prepare_oai_zib")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        reports = prepare_oai_zib(
-            options.images,
-            options.labels,
-            options.output,
-            OaiZibOptions(
-                slices=tuple(options.slices),
-                labels=tuple(options.cartilage),
-                axis=options.axis,
-                min_area=options.min_area,
-                patient=options.patient,
-                validation=options.validation,
-                test=options.test,
-                seed=options.seed,
-            ),
-            progress=sys.stderr.isatty(),
-        )
-    except InputError as error:
-        print(f"prepare_oai_zib: {error}", file=sys.stderr)
-        return 2
+    reports = prepare_oai_zib(
+        options.images,
+        options.labels,
+        options.output,
+        OaiZibOptions(
+            slices=tuple(options.slices),
+            labels=tuple(options.cartilage),
+            axis=options.axis,
+            min_area=options.min_area,
+            patient=options.patient,
+            validation=options.validation,
+            test=options.test,
+            seed=options.seed,
+        ),
+        progress=sys.stderr.isatty(),
+    )
     for report in reports:
         print(report)
         for problem in report.problems:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from activefreq.command_line import command
 from activefreq.data.sample_studies import write_sample_studies
 
 
@@ -16,14 +17,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("sample_studies")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        paths = write_sample_studies(options.folder)
-    except OSError as error:
-        print(f"cannot write the sample studies: {error}", file=sys.stderr)
-        return 2
-    for path in paths:
+    for path in write_sample_studies(options.folder):
         print(path)
     return 0
 

@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from activefreq.acselect.strategies import STRATEGIES
+from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.names import read_names
 from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
 from activefreq.data.samples import Sample, SampleSource
-from activefreq.errors import ActiveFreqError, InputError
+from activefreq.errors import InputError
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, resolve_checkpoint
 from activefreq.session.segmenter import resolve_device
 from activefreq.simulation.config import SimulationConfig
@@ -104,16 +105,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("simulate_annotation", resumes=True)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (ActiveFreqError, OSError) as error:
-        print(f"simulate_annotation: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("simulate_annotation: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    run(options)
     return 0
 
 

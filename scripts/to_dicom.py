@@ -19,6 +19,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 from tqdm import tqdm
 
+from activefreq.command_line import command
 from activefreq.data.pairs import files_by_stem
 from activefreq.errors import InputError
 from activefreq.files.dicom import DicomSeries, dicom_series, write_dicom
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command("to_dicom")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if not (options.output or options.dicomweb):
@@ -42,11 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         convert(options)
     except requests.RequestException as error:
-        print(f"{options.dicomweb} does not take the studies: {error}", file=sys.stderr)
-        return 2
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        raise InputError(f"{options.dicomweb} does not take the studies: {error}") from error
     return 0
 
 

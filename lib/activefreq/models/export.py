@@ -21,6 +21,7 @@ import onnx
 import torch
 from torch import nn
 
+from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.coarse import CoarseOutput
@@ -63,7 +64,7 @@ def export_onnx(checkpoint: Checkpoint, folder: Path) -> tuple[Path, Path]:
     if is_prepared(checkpoint.model):
         raise ValueError("a model prepared for inference cannot be exported: export the one it was made from")
     if config.input_size % 32:
-        raise ValueError(f"the input size must be a multiple of 32, not {config.input_size}")
+        raise InputError(f"the input size must be a multiple of 32, not {config.input_size}")
     model = _portable(checkpoint.model)
     image, prompt = (
         torch.rand(2, 3, config.input_size, config.input_size),
