@@ -93,6 +93,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="side of the square that the network sees (default: the checkpoint's, mostly 256)",
     )
+    model.add_argument(
+        "--mirrors",
+        type=int,
+        choices=(1, 2, 4),
+        metavar="N",
+        help="average the answers to N mirror images, 1, 2 or 4: a click takes N times as long (default: the "
+        "checkpoint's, mostly 1)",
+    )
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     model.add_argument(
         "--server",
@@ -212,7 +220,7 @@ def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], di
     if options.server is not None:
         if options.resize is not None:
             raise InputError("a server has images of its own: leave --resize out with --server")
-        given = [name for name in ("weights", "backbone", "size") if getattr(options, name) is not None]
+        given = [name for name in ("weights", "backbone", "size", "mirrors") if getattr(options, name) is not None]
         if given:
             raise InputError(f"--{given[0]} is the server's affair: leave it out with --server")
         blind = [text for text in options.policy if text.partition(":")[0] in PROBABILITY_POLICIES]
@@ -221,8 +229,11 @@ def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], di
         remote = RemoteBackend(url=options.server)
         return remote, remote.describe()
     checkpoint, description = describe_checkpoint(options.weights, options.backbone)
-    factory = LocalBackendFactory(checkpoint=checkpoint, input_size=options.size, device=options.device)
-    return factory, {**description, "input_size": options.size or description["input_size"]}
+    factory = LocalBackendFactory(
+        checkpoint=checkpoint, input_size=options.size, device=options.device, mirrors=options.mirrors
+    )
+    session = {**description["session"], **({} if options.mirrors is None else {"mirrors": options.mirrors})}
+    return factory, {**description, "input_size": options.size or description["input_size"], "session": session}
 
 
 def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:

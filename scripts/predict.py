@@ -38,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--slice", type=int, metavar="K", help="slice of a volume, in the file's own order")
     made.add_argument("--weights", default="default", help="checkpoint file, or the name of one that ships")
     made.add_argument("--previous-mask", type=Path, help="2D mask to correct")
+    made.add_argument(
+        "--mirrors",
+        type=int,
+        choices=(1, 2, 4),
+        metavar="N",
+        help="average the answers to N mirror images, 1, 2 or 4: better on hard images, N times as long",
+    )
     made.add_argument("--device", default="auto")
     made.add_argument("--output", type=Path, required=True, help="mask file to write, such as mask.png")
     made.add_argument("--picture", type=Path, help="also draw image, clicks and outline into this PNG")
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
 
     from activefreq.session.segmenter import InteractiveSegmenter
 
-    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
+    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device, mirrors=options.mirrors)
     result = segmenter.predict(image, clicks, previous)
     with atomic_write(options.output) as path:
         Image.fromarray(result.mask.astype(np.uint8) * 255).save(path)

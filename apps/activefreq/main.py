@@ -50,6 +50,7 @@ class ActiveFreqApp(MONAILabelApp):
             device=self._settings.device,
             cache_bytes=self._settings.cache_bytes,
             finetuned=self._settings.finetuned,
+            mirrors=self._settings.mirrors,
         )
         self._stores = ActiveStores()
         self._demand = ScoringDemand(self._model, self._stores)

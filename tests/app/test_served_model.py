@@ -36,6 +36,17 @@ def test_loads_a_checkpoint_once(path: Path, tiny_checkpoint: Path) -> None:
     assert model.current() is first
 
 
+@pytest.mark.parametrize(("mirrors", "expected"), [(None, 1), (4, 4)])
+def test_every_version_is_asked_in_the_mirror_images_that_are_set(
+    path: Path, tiny_checkpoint: Path, mirrors: int | None, expected: int
+) -> None:
+    write(path, tiny_checkpoint.read_bytes())
+    model = ServedModel(str(path), device="cpu", cache_bytes=1 << 20, mirrors=mirrors)
+    assert model.current().segmenter.config.mirrors == expected
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    assert model.current().segmenter.config.mirrors == expected
+
+
 def test_serves_a_new_checkpoint(path: Path, tiny_checkpoint: Path) -> None:
     write(path, tiny_checkpoint.read_bytes())
     model = serve(path)

@@ -22,6 +22,17 @@ def test_a_bad_size_is_named(name: str, value: str) -> None:
         AppSettings.parse({name: value})
 
 
+def test_mirror_images_are_the_checkpoints_affair_unless_they_are_set() -> None:
+    assert AppSettings.parse({}).mirrors is None
+    assert AppSettings.parse({"mirrors": "4"}).mirrors == 4
+
+
+@pytest.mark.parametrize("value", ["3", "0", "many", ""])
+def test_a_bad_number_of_mirror_images_is_named(value: str) -> None:
+    with pytest.raises(InputError, match="mirrors must be 1, 2 or 4"):
+        AppSettings.parse({"mirrors": value})
+
+
 def test_origins_are_told_apart_by_commas() -> None:
     assert AppSettings.parse({"origins": "https://a.example/, http://b:81"}).origins == {
         "https://a.example",

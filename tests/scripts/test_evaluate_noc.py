@@ -112,6 +112,17 @@ def test_named_and_listed_files_are_left_out(evaluate, lesion_folders, tmp_path,
     assert "lost.txt: no such file" in capsys.readouterr().err
 
 
+def test_mirror_images_are_another_evaluation(evaluate, lesion_folders):
+    where = ("--images", lesion_folders.images, "--labels", lesion_folders.labels, "--policy", "standard")
+    _, plain = evaluate(*where)
+    code, mirrored = evaluate(*where, "--mirrors", 4)
+    assert code == 0
+    settings = [summary["settings"]["session"]["mirrors"] for summary in (plain, mirrored)]
+    assert settings == [1, 4]
+    # The same folder: nothing of the first evaluation was taken for the second.
+    assert mirrored["policies"]["standard"]["miou@1"] != plain["policies"]["standard"]["miou@1"]
+
+
 def test_a_part_divides_patients_as_training_does(evaluate, ring_folders, script, capsys):
     where = ("--images", ring_folders.images, "--labels", ring_folders.labels, "--policy", "standard")
     parts = {}

@@ -43,12 +43,22 @@ class ServedModel:
         device: As `InteractiveSegmenter.from_pretrained` takes it.
         cache_bytes: What the kept click states may take.
         finetuned: Folder of fine-tuned checkpoints: one that was made of this checkpoint is served instead of it.
+        mirrors: As `InteractiveSegmenter.from_pretrained` takes it.
     """
 
-    def __init__(self, name: str, *, device: str, cache_bytes: int, finetuned: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: str,
+        cache_bytes: int,
+        finetuned: Path | None = None,
+        mirrors: int | None = None,
+    ) -> None:
         self._name = name
         self._finetuned = finetuned
         self._device = device
+        self._mirrors = mirrors
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._stamp: Stamp | None = None
@@ -103,7 +113,7 @@ class ServedModel:
 
     def _load(self, path: Path) -> LoadedModel:
         version = checkpoint_hash(path)[:12]
-        segmenter = InteractiveSegmenter.from_pretrained(path, device=self._device)
+        segmenter = InteractiveSegmenter.from_pretrained(path, device=self._device, mirrors=self._mirrors)
         replay = ClickReplay(segmenter, cache_bytes=self._cache_bytes)
         logger.info("Serving checkpoint %s (%s) on %s", path, version, segmenter.device)
         return LoadedModel(segmenter, replay, version)

@@ -21,6 +21,8 @@ class AppSettings:
             it began with.
         cache_bytes: `--conf cache_mb` (megabytes): what images, their prepared slices, and click states may take, each.
         scoring_share: `--conf scoring_share`: how much of one processor core scoring may use, from above 0 to 1.
+        mirrors: `--conf mirrors`: in how many mirror images a click is answered, 1, 2 or 4; None for the
+            checkpoint's own setting, which mostly is 1.
         upload_bytes: `--conf upload_mb` (megabytes): the most that one request may upload.
         origins: `--conf origins`: web pages from elsewhere that may use the server, separated by commas, such as
             "https://viewer.example"; "*" for all.
@@ -32,6 +34,7 @@ class AppSettings:
     finetuned: Path = Path(__file__).resolve().parents[1] / "model" / "finetuned"
     cache_bytes: int = 1 << 30
     scoring_share: float = 0.5
+    mirrors: int | None = None
     upload_bytes: int = 2 << 30
     origins: frozenset[str] = frozenset()
 
@@ -52,9 +55,18 @@ class AppSettings:
             finetuned=Path(conf.get("finetuned", defaults.finetuned)).resolve(),
             cache_bytes=_megabytes(conf, "cache_mb", defaults.cache_bytes, least=0),
             scoring_share=share,
+            mirrors=_mirrors(conf),
             upload_bytes=_megabytes(conf, "upload_mb", defaults.upload_bytes, least=1),
             origins=frozenset(origin.strip().rstrip("/") for origin in conf.get("origins", "").split(",")) - {""},
         )
+
+
+def _mirrors(conf: Mapping[str, str]) -> int | None:
+    if "mirrors" not in conf:
+        return None
+    if conf["mirrors"] not in ("1", "2", "4"):
+        raise InputError(f"--conf mirrors must be 1, 2 or 4, not {conf['mirrors']!r}")
+    return int(conf["mirrors"])
 
 
 def _megabytes(conf: Mapping[str, str], name: str, default: int, *, least: int) -> int:

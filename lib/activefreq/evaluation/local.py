@@ -50,11 +50,13 @@ class LocalBackendFactory:
         checkpoint: File of the weights.
         input_size: Side in pixels of the square that the network sees, None for the checkpoint's own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        mirrors: See `SessionConfig.mirrors`; None for the checkpoint's own.
     """
 
     checkpoint: Path
     input_size: int | None = None
     device: str = "auto"
+    mirrors: int | None = None
 
     def __post_init__(self) -> None:
         if self.input_size is not None and (self.input_size < 32 or self.input_size % 32):
@@ -66,7 +68,10 @@ class LocalBackendFactory:
         model = loaded.model
         if self.input_size is not None:
             model.config = dataclasses.replace(model.config, input_size=self.input_size)
-        return LocalBackend(prepare_for_inference(model, resolve_device(self.device)), loaded.session)
+        session = loaded.session
+        if self.mirrors is not None:
+            session = dataclasses.replace(session, mirrors=self.mirrors)
+        return LocalBackend(prepare_for_inference(model, resolve_device(self.device)), session)
 
 
 def describe_checkpoint(weights: str | None, backbone: str | None) -> tuple[Path, dict[str, Any]]:

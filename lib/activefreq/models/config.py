@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from activefreq.errors import InputError
 from activefreq.models.backbones import BackboneConfig
 from activefreq.models.refiner import RefinerConfig
 
@@ -42,6 +43,11 @@ class SessionConfig:
         local_after: From this many clicks on, pixels outside the focus box keep their probability.
         one_way_after: From this many clicks on, a click changes labels only its own way: a positive one takes nothing
             away from the mask, a negative one adds nothing. The first clicks may: one alone says little of an object.
+        mirrors: In how many mirror images both passes are asked, 1, 2 or 4; their answers are averaged. A click takes
+            about so many times as long.
+
+    Raises:
+        InputError: There cannot be so many mirror images.
     """
 
     target_expansion: float = 1.7
@@ -52,3 +58,8 @@ class SessionConfig:
     refine: bool = True
     local_after: int = 10
     one_way_after: int = 2
+    mirrors: int = 1
+
+    def __post_init__(self) -> None:
+        if self.mirrors not in (1, 2, 4):
+            raise InputError(f"mirrors must be 1, 2 or 4, not {self.mirrors!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,19 +73,26 @@ class InteractiveSegmenter:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | Path = "default", device: str | torch.device = "auto"
+        cls,
+        path_or_name: str | Path = "default",
+        device: str | torch.device = "auto",
+        *,
+        mirrors: int | None = None,
     ) -> InteractiveSegmenter:
         """Loads a checkpoint.
 
         Args:
             path_or_name: A file, or the name of a checkpoint that ships ("default").
             device: "auto", "cpu", "cuda" or "cuda:N".
+            mirrors: See `SessionConfig.mirrors`; None for the checkpoint's own.
 
         Raises:
             CheckpointError: The file is missing, damaged or does not fit.
+            InputError: There is no such device, or there cannot be so many mirror images.
         """
         checkpoint = load_checkpoint(resolve_checkpoint(path_or_name))
-        return cls(checkpoint.model, config=checkpoint.session, device=device)
+        session = checkpoint.session if mirrors is None else replace(checkpoint.session, mirrors=mirrors)
+        return cls(checkpoint.model, config=session, device=device)
 
     def set_image(self, image: np.ndarray) -> None:
         """Begins anew with an image: (H, W) or (H, W, 1|3), uint8, uint16 or float, any size. Raises `InputError`."""

@@ -20,6 +20,7 @@ from activefreq.clicks import Click, check_clicks, click_disks
 from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.boxes import Box, changed_component, focus_box, target_box
+from activefreq.session.mirrors import ask_coarse, ask_refiner
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, SessionState, read_only
 
@@ -136,12 +137,17 @@ def _wants_a_closer_look(before: SessionState, after: SessionState, click: Click
 
 
 def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:
-    """One coarse and one refine pass."""
+    """One coarse and one refine pass, in as many mirror images as the session takes."""
     device = next(model.parameters()).device
     questions = [coarse_question(*request, model.config, config) for request in requests]
-    coarse = model.coarse(batched([q.rgb for q in questions], device), batched([q.prompt for q in questions], device))
+    logits, answers = ask_coarse(
+        model,
+        batched([question.rgb for question in questions], device),
+        batched([question.prompt for question in questions], device),
+        config.mirrors,
+    )
     probabilities = [
-        _paste(state.probability, coarse.logits[index, None], question.crop)
+        _paste(state.probability, logits[index, None], question.crop)
         for index, ((_, state, _), question) in enumerate(zip(requests, questions, strict=True))
     ]
     redrawn = [question.crop for question in questions]
@@ -154,15 +160,16 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
                 state.mask, after, click, question.crop, expansion=config.focus_expansion, share=config.focus_share
             )
             details.append(refine_question(image, (*state.clicks, click), focus, question.crop, model.config))
-        refined = model.refine(
+        refined = ask_refiner(
+            model,
             batched([detail.rgb for detail in details], device),
             batched([detail.disks for detail in details], device),
-            coarse,
+            answers,
             batched([detail.fraction for detail in details], device),
         )
         redrawn = [detail.focus for detail in details]
         probabilities = [
-            _paste(probability, refined.logits[index, None], focus)
+            _paste(probability, refined[index, None], focus)
             for index, (probability, focus) in enumerate(zip(probabilities, redrawn, strict=True))
         ]
     return [

@@ -93,14 +93,15 @@ def make_exercise(
 
     Args:
         model: In any mode; neither the mode nor its normalization statistics change.
-        session: How the sessions go, but for the size of their target crops.
+        session: How the sessions go, but for the size of their target crops and without mirror images.
     """
     network = model.at_size(config.size_at(batch.step))
     generators = [np.random.default_rng(seed) for seed in batch.seeds]
     # One number of rounds for the batch, so that a round is one forward pass; it depends on the step alone.
     common = np.random.default_rng([config.seed, 0x0B5, batch.step])
     rounds = int(common.choice(len(config.rounds), p=config.rounds))
-    session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)))
+    # Mirror images would make rehearsals slow, and teach nothing that flipped views do not.
+    session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)), mirrors=1)
     closer = rounds == 0 and common.random() < config.closer_share
     rehearsals = [
         begin(
