@@ -139,8 +139,8 @@ def _hardest_groups(card: Scorecard, plan: Plan, *, most: int = 5) -> list[str]:
     ]
     return [
         "",
-        f"The groups, of {len(groups)}, that take the most clicks, with {card.label}: where one stands out, look at "
-        "its labels.",
+        f"The groups (of {len(groups)}) that take the most clicks with {card.label}. Where one stands out, look at its "
+        "labels.",
         "",
         *_table(["Group", "images", *(name.replace("noc", "NoC") for name in keys), "mIoU@1"], rows),
     ]
