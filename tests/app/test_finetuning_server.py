@@ -165,7 +165,8 @@ def test_a_training_that_is_killed_harms_nobody(client: MONAILabelClient, server
     training.kill()
     assert wait(client)["status"] == "ERROR"
     figures = client.info()["train_stats"]["activefreq"]
-    assert (figures["state"], figures["published"], "total_time" in figures) == ("ended early", True, False)
+    # Whether it was told that weights were published depends on when the kill fell, see above.
+    assert (figures["state"], "total_time" in figures) == ("ended early", False)
     answer(client, 4)
     client.train_start("activefreq", {"max_epochs": 1, "device": "cpu"})
     assert wait(client)["status"] == "DONE"
