@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import sys
@@ -30,7 +29,7 @@ import torch
 from activefreq.command_line import command
 from activefreq.errors import ActiveFreqError
 from activefreq.evaluation.speed import click_seconds, matmul_gflops, measuring_seconds, policy_seconds
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import write_json
 from activefreq.models.backbones import BACKBONES, BackboneConfig
 from activefreq.models.config import ModelConfig
 from activefreq.models.cost import count_parameters, model_cost
@@ -74,10 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ActiveFreqError("--rounds and --threads must be at least 1")
     figures = run(options)
     if options.output:
-        folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "benchmark.json") as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(options.output, "benchmark.json"), figures)
     return 0
 
 

@@ -31,7 +31,7 @@ from activefreq.command_line import command
 from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.server_process import server_process
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import write_json
 
 STRATEGIES = ("acselect", "acselect_score", "random", "entropy", "foreground_random")
 SCORING_SECONDS = 3600
@@ -65,9 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "clicks": clicks_during_scoring(options.scored, options.rounds, options.clicks),
     }
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        with atomic_write(options.output / "benchmark_active_learning.json") as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(options.output / "benchmark_active_learning.json", figures)
     return 0
 
 

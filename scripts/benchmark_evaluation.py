@@ -10,7 +10,6 @@ Prints a table; nothing here is a test. The same annotations are made in every w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from activefreq.evaluation.plan import Plan, parse_policy
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import evaluate
 from activefreq.evaluation.speed import policy_seconds
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import write_json
 from activefreq.session.segmenter import InteractiveSegmenter
 
 PLAIN = "one at a time, IoU alone"
@@ -68,10 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     figures = run(options)
     if options.output:
-        folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "benchmark_evaluation.json") as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(options.output, "benchmark_evaluation.json"), figures)
     return 0
 
 

@@ -1,8 +1,9 @@
+import json
 import stat
 
 import pytest
 
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import atomic_write, write_json
 
 
 def test_replaces_the_target_and_leaves_nothing_else(tmp_path):
@@ -59,3 +60,13 @@ def test_a_missing_folder_or_an_unwritten_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_of_what_it_knows_and_what_it_is_told(tmp_path):
+    target = tmp_path / "made" / "summary.json"
+    write_json(target, {"noc@85": 1.5, "where": tmp_path}, default=str)
+    assert json.loads(target.read_text()) == {"noc@85": 1.5, "where": str(tmp_path)}
+    with pytest.raises(TypeError):
+        write_json(target, {"where": tmp_path})
+    assert json.loads(target.read_text())["noc@85"] == 1.5
+    assert list(target.parent.iterdir()) == [target]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from activefreq.evaluation.plan import Plan
 from activefreq.evaluation.results import click_table
 from activefreq.evaluation.runner import Outcome
 from activefreq.evaluation.summary import Comparison, Scorecard, compare, percent, scorecard
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import atomic_write, write_json
 
 
 def write_report(plan: Plan, outcome: Outcome, folder: Path) -> dict[str, Any]:
@@ -59,8 +58,7 @@ def write_report(plan: Plan, outcome: Outcome, folder: Path) -> dict[str, Any]:
         path.write_text(noc_page(plan, cards, comparisons, skipped=len(outcome.problems)), encoding="utf-8")
     with atomic_write(folder / "curve.png") as path:
         FigureCanvasAgg(curve(cards)).print_png(str(path))
-    with atomic_write(folder / "summary.json") as path:
-        path.write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
+    write_json(folder / "summary.json", summary, default=str)
     return summary
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -40,6 +42,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], values: Any, *, default: Callable[[Any], Any] | None = None) -> None:
+    """Writes values as indented JSON, atomically.
+
+    Args:
+        path: The target; its folder is made if need be.
+        default: Makes what JSON knows of what it does not, as in `json.dumps`.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, default=default) + "\n", encoding="utf-8")
 
 
 def _flush(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from activefreq.evaluation.bootstrap import Interval
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import atomic_write, write_json
 from activefreq.simulation.curves import AXES, areas, round_table, seed_interval
 from activefreq.simulation.journal import RoundResult
 
@@ -39,8 +38,7 @@ def write_report(results: Sequence[RoundResult], settings: Mapping[str, Any], fo
         FigureCanvasAgg(draw_curves(table)).print_png(str(path))
     with atomic_write(folder / "simulation.md") as path:
         path.write_text(page, encoding="utf-8")
-    with atomic_write(folder / "summary.json") as path:
-        path.write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
+    write_json(folder / "summary.json", summary, default=str)
     return summary
 
 
