@@ -39,6 +39,7 @@ from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import Shard, evaluate, prepare_workers
 from activefreq.evaluation.users import USERS, HumanConfig
+from activefreq.models.config import MIRRORS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--mirrors",
         type=int,
-        choices=(1, 2, 4),
+        choices=MIRRORS,
         metavar="N",
         help="average the answers to N mirror images, 1, 2 or 4: a click takes N times as long (default: the "
         "checkpoint's, mostly 1)",
@@ -228,12 +229,11 @@ def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], di
             raise InputError(f"{blind[0]} needs probabilities, and a server answers masks")
         remote = RemoteBackend(url=options.server)
         return remote, remote.describe()
-    checkpoint, description = describe_checkpoint(options.weights, options.backbone)
+    checkpoint, description = describe_checkpoint(options.weights, options.backbone, mirrors=options.mirrors)
     factory = LocalBackendFactory(
         checkpoint=checkpoint, input_size=options.size, device=options.device, mirrors=options.mirrors
     )
-    session = {**description["session"], **({} if options.mirrors is None else {"mirrors": options.mirrors})}
-    return factory, {**description, "input_size": options.size or description["input_size"], "session": session}
+    return factory, {**description, "input_size": options.size or description["input_size"]}
 
 
 def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
+    # Imported here, so that --help answers at once.
     from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
     from activefreq.models.export import OPSET, describe_tensors, export_onnx, largest_difference
 

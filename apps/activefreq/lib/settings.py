@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.models.config import MIRRORS
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class AppSettings:
 def _mirrors(conf: Mapping[str, str]) -> int | None:
     if "mirrors" not in conf:
         return None
-    if conf["mirrors"] not in ("1", "2", "4"):
+    if conf["mirrors"] not in map(str, MIRRORS):
         raise InputError(f"--conf mirrors must be 1, 2 or 4, not {conf['mirrors']!r}")
     return int(conf["mirrors"])
 

@@ -68,19 +68,20 @@ class LocalBackendFactory:
         model = loaded.model
         if self.input_size is not None:
             model.config = dataclasses.replace(model.config, input_size=self.input_size)
-        session = loaded.session
-        if self.mirrors is not None:
-            session = dataclasses.replace(session, mirrors=self.mirrors)
+        session = loaded.session.with_mirrors(self.mirrors)
         return LocalBackend(prepare_for_inference(model, resolve_device(self.device)), session)
 
 
-def describe_checkpoint(weights: str | None, backbone: str | None) -> tuple[Path, dict[str, Any]]:
+def describe_checkpoint(
+    weights: str | None, backbone: str | None, *, mirrors: int | None = None
+) -> tuple[Path, dict[str, Any]]:
     """Finds a checkpoint, and what is to be said of it beside its results.
 
     Args:
         weights: A file, or the name of a checkpoint that ships. None takes the shipped default, or the one that is
             named after the backbone if the default holds another.
         backbone: Name of the backbone that it must hold, or None.
+        mirrors: As `LocalBackendFactory` takes it.
 
     Returns:
         The file; and the checkpoint's name, hash, backbone, network size and session as plain values.
@@ -97,14 +98,14 @@ def describe_checkpoint(weights: str | None, backbone: str | None) -> tuple[Path
     found = checkpoint.model.config.backbone.name
     if backbone is not None and found != backbone:
         raise InputError(f"{path} holds the backbone {found}, not {backbone}")
-    return path, _description(path, checkpoint)
+    return path, _description(path, checkpoint, mirrors)
 
 
-def _description(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def _description(path: Path, checkpoint: Checkpoint, mirrors: int | None) -> dict[str, Any]:
     return {
         "checkpoint": path.name,
         "checkpoint_sha256": checkpoint_hash(path),
         "backbone": checkpoint.model.config.backbone.name,
         "input_size": checkpoint.model.config.input_size,
-        "session": dataclasses.asdict(checkpoint.session),
+        "session": dataclasses.asdict(checkpoint.session.with_mirrors(mirrors)),
     }

@@ -64,14 +64,14 @@ class Scorecard:
 
         A group whose every image is hard is worth a look at its labels.
         """
-        groups = np.array(self.groups)
+        members = {group: np.array(self.groups) == group for group in sorted(set(self.groups))}
         return {
             group: {
-                "images": int((groups == group).sum()),
-                **{f"noc@{percent(t)}": _mean(clicks[groups == group]) for t, clicks in self.clicks.items()},
-                "miou@1": _mean(self.ious[groups == group, 0]),
+                "images": int(own.sum()),
+                **{f"noc@{percent(t)}": _mean(clicks[own]) for t, clicks in self.clicks.items()},
+                "miou@1": _mean(self.ious[own, 0]),
             }
-            for group in sorted(set(self.groups))
+            for group, own in members.items()
         }
 
 

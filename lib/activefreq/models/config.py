@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from activefreq.errors import InputError
 from activefreq.models.backbones import BackboneConfig
@@ -26,6 +26,10 @@ class ModelConfig:
     input_size: int = 256
     refine_size: int = 256
     disk_radius: float = 5.0
+
+
+MIRRORS = (1, 2, 4)
+"""In how many mirror images a session can ask."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +65,9 @@ class SessionConfig:
     mirrors: int = 1
 
     def __post_init__(self) -> None:
-        if self.mirrors not in (1, 2, 4):
+        if self.mirrors not in MIRRORS:
             raise InputError(f"mirrors must be 1, 2 or 4, not {self.mirrors!r}")
+
+    def with_mirrors(self, mirrors: int | None) -> SessionConfig:
+        """The same with another number of mirror images; None leaves it. Raises `InputError`."""
+        return self if mirrors is None else replace(self, mirrors=mirrors)

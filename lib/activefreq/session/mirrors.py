@@ -70,6 +70,8 @@ def _turned(maps: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
 
 def _mirrored(boxes: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
     """Boxes (B, 4) of (y0, x0, y1, x1) as fractions, where they lie in the mirror image."""
+    if not axes:
+        return boxes
     top, left, bottom, right = boxes.unbind(1)
     if 2 in axes:
         top, bottom = 1 - bottom, 1 - top

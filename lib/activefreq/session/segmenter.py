@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -91,8 +91,7 @@ class InteractiveSegmenter:
             InputError: There is no such device, or there cannot be so many mirror images.
         """
         checkpoint = load_checkpoint(resolve_checkpoint(path_or_name))
-        session = checkpoint.session if mirrors is None else replace(checkpoint.session, mirrors=mirrors)
-        return cls(checkpoint.model, config=session, device=device)
+        return cls(checkpoint.model, config=checkpoint.session.with_mirrors(mirrors), device=device)
 
     def set_image(self, image: np.ndarray) -> None:
         """Begins anew with an image: (H, W) or (H, W, 1|3), uint8, uint16 or float, any size. Raises `InputError`."""
