@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "--mirrors",
         type=int,
         metavar="N",
-        help="average the answers to N mirror images, 1, 2 or 4: better on hard images, N times as long",
+        help="average the answers to N mirror images, 1, 2 or 4: N times as long, and often a little better",
     )
     made.add_argument("--device", default="auto")
     made.add_argument("--output", type=Path, required=True, help="mask file to write, such as mask.png")

@@ -1,7 +1,7 @@
-"""One question asked in mirror images, and the answers averaged: fewer clicks on hard images for more time a click.
+"""One question asked in mirror images, and the answers averaged, for more time a click.
 
-A network learns from mirrored views, but answers each a little differently; the mean of its answers is better than most
-of them. With one view, the network's answer is taken as it is.
+A network learns from mirrored views, but answers each a little differently. With one view, its answer is taken as it
+is. What more views bring is measured in docs/experiments.md.
 """
 
 from __future__ import annotations
