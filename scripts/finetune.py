@@ -13,7 +13,6 @@ Ctrl-C ends it after the step; the best weights so far stay.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -69,7 +68,7 @@ def run(options: argparse.Namespace, stopping: threading.Event) -> None:
 
     from activefreq.data.discovery import find_samples
     from activefreq.data.drawing import draw_samples
-    from activefreq.files.atomic import atomic_write
+    from activefreq.files.atomic import write_json
     from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
     from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, finetune
 
@@ -106,8 +105,7 @@ def run(options: argparse.Namespace, stopping: threading.Event) -> None:
             listener=follow,
             stop=stopping.is_set,
         )
-    with atomic_write(options.output / "finetuning.json") as temporary:
-        temporary.write_text(json.dumps(result.stats(), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(options.output / "finetuning.json", result.stats())
     print(result.reason)
 
 

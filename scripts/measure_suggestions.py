@@ -30,7 +30,7 @@ from activefreq.data.parts import part_of
 from activefreq.errors import InputError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.suggestions import ROBOTS, StudyResult, SuggestionStudy, study_suggestions
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import atomic_write, write_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -119,14 +119,11 @@ def run(arguments: argparse.Namespace) -> None:
     samples = tqdm(source.subset(indices), total=len(indices), desc="Annotating", unit="image")
     result = study_suggestions(backend, samples, study)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    summary = {"checkpoint": described, "options": asdict(study), **summarize(result, study)}
-    for name, text in (
-        ("robots.csv", result.robots.to_csv(index=False)),
-        ("hits.csv", result.hits.to_csv(index=False)),
-        ("summary.json", json.dumps(summary, indent=2, default=str) + "\n"),
-    ):
+    for name, table in (("robots.csv", result.robots), ("hits.csv", result.hits)):
         with atomic_write(arguments.output / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(table.to_csv(index=False))
+    summary = {"checkpoint": described, "options": asdict(study), **summarize(result, study)}
+    write_json(arguments.output / "summary.json", summary, default=str)
     print(json.dumps(summary, indent=2, default=str))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
-from activefreq.data.names import read_names
+from activefreq.data.names import names_of
 from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--labels", metavar="DIR", help="masks, named like the images; not for a studies folder")
     data.add_argument("--min-area", type=int, default=1, metavar="N", help="leave out smaller objects (default: 1)")
     data.add_argument("--group", metavar="RULE", help="what belongs to one patient, see evaluate_noc.py")
-    data.add_argument("--exclude", metavar="FILE", help="leave out the images that a list (.txt, .csv) names")
+    data.add_argument(
+        "--exclude", nargs="+", default=[], metavar="N", help="files to leave out: names, or files of names"
+    )
     data.add_argument(
         "--pool", type=int, default=200, metavar="N", help="images of the training part that may be labelled (200)"
     )
@@ -157,7 +159,7 @@ def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]
         options.labels,
         min_area=options.min_area,
         group=options.group,
-        exclude=() if options.exclude is None else read_names(options.exclude),
+        exclude=names_of(options.exclude),
     )
     parts = []
     for part, limit in (("train", options.pool), ("test", options.test)):

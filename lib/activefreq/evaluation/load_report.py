@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from activefreq.evaluation.load import LoadResult
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import atomic_write, write_json
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ def write_load_report(
         "memory": None if memory is None else {**asdict(memory), "megabytes_per_1000_clicks": memory.slope},
     }
     page = load_page(figures, memory)
-    with atomic_write(folder / "load.json") as path:
-        path.write_text(json.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
+    write_json(folder / "load.json", content)
     with atomic_write(folder / "load.md") as path:
         path.write_text(page, encoding="utf-8")
     return page

@@ -50,10 +50,13 @@ def write_json(path: str | os.PathLike[str], values: Any, *, default: Callable[[
     Args:
         path: The target; its folder is made if need be.
         default: Makes what JSON knows of what it does not, as in `json.dumps`.
+
+    Raises:
+        ValueError: There is a number that JSON has not, NaN or infinity; what was there before stays.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, default=default) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(values, indent=2, default=default, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _flush(path: Path) -> None:

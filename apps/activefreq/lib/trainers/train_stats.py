@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from activefreq.files.atomic import atomic_write
+from activefreq.files.atomic import write_json
 from activefreq.training.finetune import FinetuneProgress, FinetuneResult
 from activefreq.training.validation import ValidationResult
 
@@ -43,9 +43,7 @@ class StatsFile:
 
     def write(self, figures: Mapping[str, Any]) -> None:
         """Replaces the figures; numbers that are none become null."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self._path) as temporary:
-            temporary.write_text(json.dumps(_finite(figures), indent=2, allow_nan=False), encoding="utf-8")
+        write_json(self._path, _finite(figures))
 
 
 class TrainReport:
