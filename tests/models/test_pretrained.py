@@ -4,13 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from activefreq.errors import CheckpointError
+from activefreq.errors import CheckpointError, InputError
+from activefreq.models.backbones import BackboneConfig, make_backbone
 from activefreq.models.efficientnet import EfficientNetEncoder
+from activefreq.models.hrnet import HRNetEncoder
 from activefreq.models.mix_transformer import MIT_B0, PAPER, MixTransformer
-from activefreq.models.pretrained import load_efficientnet_lite, load_mix_transformer
+from activefreq.models.pretrained import load_efficientnet_lite, load_encoder, load_hrnet, load_mix_transformer
 from activefreq.models.prompts import IMAGE_MEAN, IMAGE_STD
 
 transformers = pytest.importorskip("transformers")
@@ -163,3 +167,37 @@ def test_efficientnet_lite_answers_imagenet_normalized_images_as_its_own(tmp_pat
     torch.testing.assert_close(mine[..., :-1, :-1], expected[..., :-1, :-1], atol=1e-4, rtol=1e-4)
     for name, value in source.blocks.state_dict().items():
         assert torch.equal(target.blocks.state_dict()[name], value), name
+
+
+def test_hrnet_takes_timms_weights_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = timm.create_model("hrnet_w18", pretrained=False)
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    encoder = HRNetEncoder("hrnet_w18")
+    prompt = encoder.prompt.weight.clone()
+    load_hrnet(encoder, tmp_path / "model.safetensors")
+    for name, value in encoder.network.state_dict().items():
+        assert torch.equal(source.state_dict()[name], value), name
+    assert torch.equal(encoder.prompt.weight, prompt)
+
+
+def test_another_hrnet_does_not_fit(tmp_path: Path) -> None:
+    torch.save(timm.create_model("hrnet_w18_small", pretrained=False).state_dict(), tmp_path / "small.pth")
+    with pytest.raises(CheckpointError, match=r"small\.pth"):
+        load_hrnet(HRNetEncoder("hrnet_w18"), tmp_path / "small.pth")
+
+
+@pytest.mark.parametrize("name", ["freqformer-b0", "segformer-b0"])
+def test_each_network_on_mit_b0_takes_its_weights(published: nn.Module, tmp_path: Path, name: str) -> None:
+    backbone = make_backbone(BackboneConfig(name))
+    load_encoder(backbone.encoder, write_safetensors(published, tmp_path))
+    expected = MixTransformer(MIT_B0)
+    load_mix_transformer(expected, tmp_path / "model.safetensors")
+    for key, value in expected.state_dict().items():
+        if not key.startswith("prompt."):
+            assert torch.equal(backbone.encoder.state_dict()[key], value), key
+
+
+def test_an_encoder_of_no_known_kind_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an encoder of the kind Conv2d"):
+        load_encoder(nn.Conv2d(1, 1, 1), tmp_path / "any.pth")

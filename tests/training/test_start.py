@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from trainees import quick_config
 
@@ -70,5 +71,19 @@ def test_what_is_not_there_or_does_not_fit_is_named(tmp_path: Path) -> None:
     paper = ModelConfig(BackboneConfig("freqformer", config.model.backbone.options))
     with pytest.raises(CheckpointError, match="no package brings weights for the encoder 'mit-paper'"):
         initial_model(quick_config(model=paper, encoder_weights="auto"))
-    with pytest.raises(InputError, match="takes published weights"):
-        initial_model(quick_config(model=paper, encoder_weights=str(packaged_weights("efficientnet-lite0"))))
+    lite = str(packaged_weights("efficientnet-lite0"))
+    with pytest.raises(CheckpointError, match="lacks 176 weights of the encoder"):
+        initial_model(quick_config(model=paper, encoder_weights=lite))
+    with pytest.raises(InputError, match="'monai' has no encoder that takes published weights"):
+        initial_model(quick_config(model=ModelConfig(BackboneConfig("monai")), encoder_weights=lite))
+
+
+def test_a_training_begins_with_the_file_that_is_named(tmp_path: Path) -> None:
+    published = timm.create_model("hrnet_w18", pretrained=False).state_dict()
+    torch.save(published, tmp_path / "hrnet_w18.pth")
+    network = ModelConfig(BackboneConfig("hrnet-18"))
+    config = quick_config(model=network, encoder_weights=str(tmp_path / "hrnet_w18.pth"))
+    model = initial_model(config)
+    assert encoder_weights_file(config, model) == tmp_path / "hrnet_w18.pth"
+    for name, value in model.backbone.encoder.network.state_dict().items():
+        assert torch.equal(published[name], value), name

