@@ -19,6 +19,7 @@ from activefreq.evaluation.results import ImageResult
 from activefreq.evaluation.robot import RemoteBackend, ServerError
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import evaluate
+from activefreq.models.checkpoint import checkpoint_hash
 
 pytestmark = pytest.mark.server
 
@@ -63,7 +64,10 @@ def test_the_robot_gets_the_same_masks_and_the_same_clicks(
         rollout=RolloutConfig(max_clicks=5, nsd_at=(1, 5)),
     )
     remote = RemoteBackend(url=server.url)
-    assert remote.describe()["server"] == server.url
+    described = remote.describe()
+    assert described["server"] == server.url
+    assert described["model_version"] == checkpoint_hash(tiny_checkpoint)[:12]
+    assert described["mirrors"] is None
     over_rest = evaluate(plan, source, remote, tmp_path / "rest", progress=False)
     here = evaluate(
         plan, source, LocalBackendFactory(checkpoint=tiny_checkpoint, device="cpu"), tmp_path / "here", progress=False

@@ -13,7 +13,7 @@ from activefreq.evaluation.rollout import Answering, Job, OpenImage, RolloutConf
 
 def open_image(backend, index=0):
     sample = FakeSource()[index]
-    return OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
+    return OpenImage(backend, sample)
 
 
 def timeless(result):
@@ -165,7 +165,7 @@ def test_a_click_on_what_was_right_has_no_region():
 def test_a_label_of_another_size_is_refused():
     sample = FakeSource()[0]
     with pytest.raises(InputError, match=r"label has shape \(40, 47\)"):
-        OpenImage(FakeBackend(), "a", "a", sample.image, sample.target[:, :-1])
+        OpenImage(FakeBackend(), dataclasses.replace(sample, target=sample.target[:, :-1]))
 
 
 def test_at_least_one_click():

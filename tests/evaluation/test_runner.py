@@ -3,8 +3,10 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import FakeBackend, FakeSource
 
@@ -125,7 +127,8 @@ def test_an_interrupted_run_goes_on_where_it_was(plain, tmp_path):
     outcome = run(tmp_path, make_backend=lambda: backend)
     assert timeless(outcome) == timeless(plain)
     keys = {entrant.key for entrant in PLAN.entrants}
-    assert names == [name for name in FakeSource().names if not {(key, name) for key in keys} <= finished]
+    whole = {key_and_name[:2] for key_and_name in finished}
+    assert names == [name for name in FakeSource().names if not {(key, name) for key in keys} <= whole]
 
 
 def test_a_finished_run_asks_nothing(plain, tmp_path):
@@ -135,6 +138,35 @@ def test_a_finished_run_asks_nothing(plain, tmp_path):
         raise AssertionError("a backend was made")
 
     assert timeless(run(tmp_path, make_backend=unused)) == timeless(plain)
+
+
+@dataclass
+class CorrectedSource(FakeSource):
+    """The same images but for one, whose label was drawn anew."""
+
+    corrected: int = 0
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return dataclasses.replace(sample, target=np.roll(sample.target, 3, 1)) if index == self.corrected else sample
+
+
+@pytest.mark.parametrize("writer", [0, 1])
+def test_an_image_whose_label_was_changed_is_done_again(plain, tmp_path, writer):
+    """Whichever file of the journal the result of before is in."""
+    run(tmp_path)
+    (tmp_path / "journal" / "000.jsonl").rename(tmp_path / "journal" / f"{writer:03d}.jsonl")
+    backend = FakeBackend()
+    names = []
+    opened = backend.open
+    backend.open = lambda name, image: (names.append(name), opened(name, image))[1]
+    outcome = run(tmp_path, source=CorrectedSource(corrected=2), make_backend=lambda: backend)
+    assert names == ["image02"]
+    fresh = run(tmp_path / "fresh", source=CorrectedSource(corrected=2))
+    assert timeless(outcome) == timeless(fresh)
+    assert timeless(outcome) != timeless(plain)
+    # And back again: both are known by now.
+    assert timeless(run(tmp_path, make_backend=None)) == timeless(plain)
 
 
 def test_other_settings_do_not_take_old_results(tmp_path):

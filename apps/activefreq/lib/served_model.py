@@ -67,6 +67,11 @@ class ServedModel:
         self._problem = ""
 
     @property
+    def mirrors(self) -> int | None:
+        """How many mirror images the answers are asked in; None for as many as the checkpoint says."""
+        return self._mirrors
+
+    @property
     def path(self) -> Path:
         """The checkpoint's file. Raises `CheckpointError` if there is none."""
         return resolve_checkpoint(self._name) if self._finetuned is None else served_path(self._name, self._finetuned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import threading
 from collections import OrderedDict
@@ -35,6 +36,15 @@ class Sample:
     image: np.ndarray
     target: np.ndarray
     group: str
+
+    @property
+    def digest(self) -> str:
+        """Of the image's pixels and the target's: 16 hexadecimal digits that change with either."""
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.image, self.target):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

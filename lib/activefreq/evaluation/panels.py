@@ -54,7 +54,7 @@ def write_panels(
     paths = []
     for name in names:
         sample = source[places[name]]
-        image = OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
+        image = OpenImage(backend, sample)
         courses = _courses(plan, backend, image)
         figure = panel(to_rgb(sample.image), image.target, courses, steps=steps)
         path = folder / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.png"

@@ -59,6 +59,7 @@ class ImageResult:
         start_iou: IoU of the mask before the first click, None where there was none to be scored.
         start_nsd: Normalized surface Dice of that mask.
         clicks: In order.
+        digest: Of the image and the target that these are the clicks on, see `Sample.digest`.
     """
 
     key: str
@@ -67,11 +68,16 @@ class ImageResult:
     start_iou: float | None
     start_nsd: float | None
     clicks: tuple[ClickRecord, ...]
+    digest: str = ""
 
     @property
     def ious(self) -> list[float]:
         """After click 1, 2, ..."""
         return [click.iou for click in self.clicks]
+
+
+ResultKey = tuple[str, str, str]
+"""(key, name, digest) of an `ImageResult`."""
 
 
 class Journal:
@@ -93,9 +99,9 @@ class Journal:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def read(self) -> dict[tuple[str, str], ImageResult]:
-        """All results of all writers, by (key, name)."""
-        results = {}
+    def read(self) -> dict[ResultKey, ImageResult]:
+        """All results of all writers."""
+        results: dict[ResultKey, ImageResult] = {}
         for path in sorted(self._folder.glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
@@ -103,7 +109,7 @@ class Journal:
                 except json.JSONDecodeError:  # an empty line, or one that a crash cut off
                     continue
                 result = _from_json(values)
-                results[result.key, result.name] = result
+                results[result.key, result.name, result.digest] = result
         return results
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -66,12 +67,23 @@ class RemoteBackend:
     def __call__(self) -> RemoteBackend:
         return self
 
-    def describe(self) -> dict[str, str]:
-        """Returns the server's name and version. Raises `ServerError` if it cannot serve."""
+    def describe(self) -> dict[str, Any]:
+        """Returns what is served: the app's name and version, the model's, and in how many mirror images it looks.
+
+        Raises:
+            ServerError: It cannot be reached, or does not serve the task.
+        """
         info = self._request("GET", "/info/").json()
-        if self.model not in info.get("models", {}):
-            raise ServerError(f"{self.url} serves {', '.join(info.get('models', {}))}, but not {self.model}")
-        return {"server": self.url, "app": str(info.get("name")), "app_version": str(info.get("version"))}
+        models = info.get("models", {})
+        if self.model not in models:
+            raise ServerError(f"{self.url} serves {', '.join(models)}, but not {self.model}")
+        return {
+            "server": self.url,
+            "app": str(info.get("name")),
+            "app_version": str(info.get("version")),
+            "model_version": models[self.model].get("model_version"),
+            "mirrors": models[self.model].get("mirrors"),
+        }
 
     def open(self, name: str, image: np.ndarray) -> RemoteImage:
         """Raises `InputError` if the server does not have the image."""

@@ -16,6 +16,7 @@ from activefreq.acselect.policies import Policy
 from activefreq.acselect.regions import mislabeled_regions
 from activefreq.acselect.scores import ScoreConfig, measure_regions, region_score
 from activefreq.clicks import Click
+from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend, State
 from activefreq.evaluation.metrics import intersection_over_union, surface_dice
@@ -57,13 +58,13 @@ class OpenImage:
 
     _REMEMBERED_BYTES = 64 * 2**20
 
-    def __init__(self, backend: Backend, name: str, group: str, image: np.ndarray, target: np.ndarray) -> None:
+    def __init__(self, backend: Backend, sample: Sample) -> None:
         """Raises `InputError` if the image is none, or the target does not fit it."""
-        self.name, self.group = name, group
-        self.target = np.asarray(target, bool)
-        if self.target.shape != image.shape[:2]:
-            raise InputError(f"the label has shape {self.target.shape}, but the image {image.shape[:2]}")
-        self.prepared: Any = backend.open(name, image)
+        self.name, self.group, self.digest = sample.name, sample.group, sample.digest
+        self.target = np.asarray(sample.target, bool)
+        if self.target.shape != sample.image.shape[:2]:
+            raise InputError(f"the label has shape {self.target.shape}, but the image {sample.image.shape[:2]}")
+        self.prepared: Any = backend.open(sample.name, sample.image)
         self._backend = backend
         self._automatic: State | None = None
         self._answers: OrderedDict[tuple[Click, ...], tuple[State, float]] = OrderedDict()
@@ -185,6 +186,7 @@ class _Annotation:
             start_iou=self._start_iou,
             start_nsd=self._start_nsd,
             clicks=tuple(self._records),
+            digest=self.job.image.digest,
         )
 
     def _surface_dice(self) -> float:

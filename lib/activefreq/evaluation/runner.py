@@ -25,7 +25,7 @@ from activefreq.data.samples import Sample
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.plan import Plan
-from activefreq.evaluation.results import ImageResult, Journal
+from activefreq.evaluation.results import ImageResult, Journal, ResultKey
 from activefreq.evaluation.rollout import Job, OpenImage, roll_out
 
 
@@ -97,6 +97,8 @@ def evaluate(
 ) -> Outcome | None:
     """Annotates all images with all entrants of a plan, except what a journal in `folder` already has.
 
+    What it has counts if image and target are still the same.
+
     Args:
         plan: What to do.
         source: The images.
@@ -119,11 +121,7 @@ def evaluate(
     done = journal.read()
     keys = [entrant.key for entrant in plan.entrants]
     mine = range(shard.rank, len(source.names), shard.world)
-    todo: list[_Todo] = []
-    for index in mine:
-        missing = frozenset(key for key in keys if (key, source.names[index]) not in done)
-        if missing:
-            todo.append((index, missing))
+    todo = _todo(source, keys, done, mine, progress=progress and shard.rank == 0)
     work = _Work(plan, source, make_backend, batch_size)
     total = len(mine) * len(keys)
     with tqdm(
@@ -148,6 +146,32 @@ def evaluate(
     return _outcome(plan, source, journal, problems) if shard.rank == 0 else None
 
 
+def _todo(
+    source: Source, keys: Sequence[str], done: Iterable[ResultKey], mine: Sequence[int], *, progress: bool
+) -> list[_Todo]:
+    """What is not done, or was done on other pixels."""
+    digests: dict[str, dict[str, set[str]]] = {}
+    for key, name, digest in done:
+        if key in keys:
+            digests.setdefault(name, {}).setdefault(key, set()).add(digest)
+    todo = []
+    for index in tqdm(mine, desc="Checking what is done", unit="image", disable=not progress or not digests):
+        known = digests.get(source.names[index], {})
+        now = _digest(source, index) if known else None
+        missing = frozenset(key for key in keys if now is None or now not in known.get(key, ()))
+        if missing:
+            todo.append((index, missing))
+    return todo
+
+
+def _digest(source: Source, index: int) -> str | None:
+    """None for what cannot be read, which is told when it is its turn."""
+    try:
+        return source[index].digest
+    except InputError:
+        return None
+
+
 def _run(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
     if not todo:
         return iter(())
@@ -165,7 +189,7 @@ def _annotate(work: _Work, todo: Iterable[_Todo]) -> Iterator[ImageResult | Prob
         for index, missing in todo:
             try:
                 sample = work.source[index]
-                image = OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
+                image = OpenImage(backend, sample)
             except InputError as error:
                 name = work.source.names[index]
                 problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
@@ -278,12 +302,23 @@ def _gather(problems: list[Problem], shard: Shard) -> list[Problem]:
 
 
 def _outcome(plan: Plan, source: Source, journal: Journal, problems: list[Problem]) -> Outcome:
-    found = journal.read()
+    found: dict[tuple[str, str], list[ImageResult]] = {}
+    for result in journal.read().values():
+        found.setdefault((result.key, result.name), []).append(result)
     skipped = {problem.name for problem in problems}
-    names = [name for name in source.names if name not in skipped]
-    if not names:
+    indices = {name: index for index, name in enumerate(source.names) if name not in skipped}
+    if not indices:
         raise InputError("no image could be used")
+
+    def valid(key: str, name: str) -> ImageResult:
+        results = found[key, name]
+        if len(results) == 1:
+            return results[0]
+        # An image or its mask was changed since the first: the pixels say which result is theirs.
+        now = _digest(source, indices[name])
+        return next(result for result in results if result.digest == now)
+
     return Outcome(
-        results={entrant.label: [found[entrant.key, name] for name in names] for entrant in plan.entrants},
+        results={entrant.label: [valid(entrant.key, name) for name in indices] for entrant in plan.entrants},
         problems=sorted((*source.problems, *problems), key=lambda problem: problem.name),
     )

@@ -145,7 +145,7 @@ def _jobs(
 ) -> Iterator[Job]:
     """The jobs of all robots, image by image; `policies` is told of each robot."""
     for number, sample in enumerate(samples):
-        image = OpenImage(backend, sample.name, sample.group, sample.image, sample.target)
+        image = OpenImage(backend, sample)
         made: tuple[Policy, ...] = (
             StandardPolicy(),
             RandomPolicy((study.seed, number)),

@@ -128,10 +128,7 @@ class NetworkTrainee:
         return figures
 
     def _annotate(self, samples: Sequence[Sample], rules: RolloutConfig) -> list[ImageResult]:
-        jobs = (
-            Job(str(number), OpenImage(self._backend, one.name, one.group, one.image, one.target), StandardPolicy())
-            for number, one in enumerate(samples)
-        )
+        jobs = (Job(str(number), OpenImage(self._backend, one), StandardPolicy()) for number, one in enumerate(samples))
         return sorted(roll_out(self._backend, jobs, rules), key=lambda result: int(result.key))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from activefreq.errors import InputError
+from activefreq.errors import CheckpointError, InputError
 from activefreq.files.volumes import read_label_volume
 from lib.answer_file import write_answer
 from lib.answers import http_errors
@@ -49,8 +49,17 @@ class ClickSegmentation(InferTask):
         return True
 
     def info(self) -> dict[str, Any]:
-        """What `/info/` tells of this task; `problem` says what is wrong with a checkpoint that is not served."""
-        return {**super().info(), "problem": self._model.problem}
+        """What `/info/` tells of this task.
+
+        `problem` says what is wrong with a checkpoint that is not served; `model_version` and `mirrors` what, beside
+        the clicks, decides an answer (the version is None without a checkpoint's file).
+        """
+        try:
+            version = self._model.version
+        except CheckpointError:
+            version = None
+        served = {"model_version": version, "mirrors": self._model.mirrors, "problem": self._model.problem}
+        return {**super().info(), **served}
 
     def get_path(self, validate: bool = True) -> str:
         return str(self._model.path)
