@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi import HTTPException
 from tiny import make_tiny_model
 
 from activefreq.errors import CheckpointError
 from activefreq.files.atomic import atomic_write
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
+from lib import served_model
 from lib.answers import http_errors
 from lib.served_model import ServedModel
 
@@ -80,6 +82,31 @@ def test_serves_the_model_before_a_broken_checkpoint(
     save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
     assert model.current().version != first.version
     assert model.problem == ""
+
+
+@pytest.mark.parametrize("served_before", [False, True])
+def test_a_model_for_which_there_is_no_room_is_tried_again(
+    path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, served_before: bool
+) -> None:
+    write(path, tiny_checkpoint.read_bytes())
+    model = serve(path)
+    first = model.current() if served_before else None
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    with monkeypatch.context() as full:
+        full.setattr(served_model.InteractiveSegmenter, "from_pretrained", out_of_memory)
+        for _ in range(2):
+            if served_before:
+                assert model.current() is first
+            else:
+                with pytest.raises(CheckpointError, match="CUDA out of memory"):
+                    model.current()
+            assert model.problem == "CUDA out of memory"
+    assert model.current().version == checkpoint_hash(path)[:12]
+    assert model.problem == ""
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])

@@ -22,6 +22,12 @@ def test_a_bad_size_is_named(name: str, value: str) -> None:
         AppSettings.parse({name: value})
 
 
+@pytest.mark.parametrize("value", ["cuda:99", "quantum", ""])
+def test_a_device_that_is_not_there_is_named_at_once(value: str) -> None:
+    with pytest.raises(InputError, match="--conf device: "):
+        AppSettings.parse({"device": value})
+
+
 def test_mirror_images_are_the_checkpoints_affair_unless_they_are_set() -> None:
     assert AppSettings.parse({}).mirrors is None
     assert AppSettings.parse({"mirrors": "4"}).mirrors == 4

@@ -36,7 +36,8 @@ class LoadedModel:
 class ServedModel:
     """Loads a checkpoint at first use and again when the file has changed; may be used from several threads.
 
-    A new file that cannot be used is reported (`problem`, and in the log) and not served: the model before it stays.
+    A new file that cannot be used is reported (`problem`, and in the log) and not served: the model before it stays. So
+    does it if there is no room for the new one, which is then tried again.
 
     Args:
         name: A checkpoint's path, or the name of one that ships.
@@ -93,19 +94,22 @@ class ServedModel:
     def current(self) -> LoadedModel:
         """The newest usable version. Raises `CheckpointError` if there never was one."""
         with self._lock:
+            before = self._stamp
             try:
                 path, stamp = self._located()
-                if stamp != self._stamp:
+                if stamp != before:
                     # Remembered before it is tried, so that a broken file is read and reported once.
                     self._stamp = stamp
                     self._model = self._load(path)
                     self._problem = ""
-            except (CheckpointError, OSError) as error:
-                self._problem = str(error)
+            except Exception as error:  # a GPU without room raises RuntimeErrors of all kinds
+                self._problem = str(error) or type(error).__name__
+                if not isinstance(error, CheckpointError):
+                    self._stamp = before
                 if self._model is None:
                     self._stamp = None
-                    raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error
-                logger.error("The new checkpoint is not used, the model before it serves on: %s", error)
+                    raise CheckpointError(self._problem) from error
+                logger.error("The new checkpoint is not used, the model before it serves on: %s", self._problem)
             return self._model
 
     def _located(self) -> tuple[Path, Stamp]:

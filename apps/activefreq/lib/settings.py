@@ -8,6 +8,7 @@ from pathlib import Path
 
 from activefreq.errors import InputError
 from activefreq.models.config import MIRRORS
+from activefreq.session.segmenter import resolve_device
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class AppSettings:
             raise InputError(f"--conf scoring_share must be above 0 and at most 1, but is {share}")
         return AppSettings(
             checkpoint=conf.get("checkpoint", defaults.checkpoint),
-            device=conf.get("device", defaults.device),
+            device=_device(conf.get("device", defaults.device)),
             label=conf.get("label", defaults.label),
             finetuned=Path(conf.get("finetuned", defaults.finetuned)).resolve(),
             cache_bytes=_megabytes(conf, "cache_mb", defaults.cache_bytes, least=0),
@@ -60,6 +61,14 @@ class AppSettings:
             upload_bytes=_megabytes(conf, "upload_mb", defaults.upload_bytes, least=1),
             origins=frozenset(origin.strip().rstrip("/") for origin in conf.get("origins", "").split(",")) - {""},
         )
+
+
+def _device(name: str) -> str:
+    try:
+        resolve_device(name)
+    except InputError as error:
+        raise InputError(f"--conf device: {error}") from None
+    return name
 
 
 def _mirrors(conf: Mapping[str, str]) -> int | None:
