@@ -26,6 +26,23 @@ def test_does_not_keep_what_is_larger_than_itself() -> None:
     assert cache.bytes_held == 0
 
 
+def test_a_value_that_is_too_large_leaves_no_old_one_behind() -> None:
+    cache: ByteCache[bytes] = ByteCache(3, len)
+    cache.put("a", b"12")
+    cache.put("a", b"1234")
+    assert cache.get("a") is None
+    assert cache.bytes_held == 0
+
+
+def test_what_is_dropped_is_forgotten() -> None:
+    cache: ByteCache[bytes] = ByteCache(3, len)
+    cache.put("a", b"12")
+    cache.drop("a")
+    cache.drop("b")
+    assert cache.get("a") is None
+    assert cache.bytes_held == 0
+
+
 def test_makes_a_value_once() -> None:
     cache: ByteCache[bytes] = ByteCache(10, len)
     made = []

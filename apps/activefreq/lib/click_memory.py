@@ -23,7 +23,16 @@ class ClickMemory:
 
     def put(self, image: LoadedImage, client: object, states: Mapping[int, SessionState]) -> None:
         """Keeps the states by slice, in place of those before; none means that there are no clicks any more."""
-        self._states.put((image.key, str(client or "")), states)
+        key = (image.key, str(client or ""))
+        if states:
+            self._states.put(key, states)
+        else:
+            # Kept, it would take no bytes that are counted, and never be thrown out.
+            self._states.drop(key)
+
+    def __len__(self) -> int:
+        """How many clients' clicks are remembered."""
+        return len(self._states)
 
     def get(self, image: LoadedImage, client: object) -> Mapping[int, SessionState]:
         """The states by slice; empty if nothing was clicked, or it was forgotten."""

@@ -30,16 +30,27 @@ class ByteCache(Generic[T]):
             return self._values.get(key)
 
     def put(self, key: Hashable, value: T) -> T:
-        """Keeps a value, in place of what was used least recently, and returns it."""
+        """Keeps a value in place of the key's former one and of what was used least recently, and returns it."""
         with self._lock:
+            self._values.pop(key, None)
             if self._size(value) <= self._values.maxsize:
                 self._values[key] = value
         return value
+
+    def drop(self, key: Hashable) -> None:
+        """Forgets a value, if there is one."""
+        with self._lock:
+            self._values.pop(key, None)
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value kept, or a new one. Two threads may make the same one at a time; neither waits for the other."""
         value = self.get(key)
         return self.put(key, make()) if value is None else value
+
+    def __len__(self) -> int:
+        """How many values are kept."""
+        with self._lock:
+            return len(self._values)
 
     @property
     def bytes_held(self) -> int:
