@@ -82,3 +82,15 @@ def test_aligning_reads_the_box() -> None:
     half = align(maps, torch.tensor([[0.25, 0.5, 0.75, 1.0]]), (2, 4))
     torch.testing.assert_close(half[0, 0, :, 0], torch.tensor([2.5, 4.5]))
     torch.testing.assert_close(half[0, 1, 0], torch.tensor([8.5, 10.5, 12.5, 14.5]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_boxes_keep_their_place_in_mixed_precision(dtype: torch.dtype) -> None:
+    """A ramp says where it was read; in half precision 0.7383 of 256 pixels would be rounded to a whole one."""
+    ramp = (torch.arange(256.0) / 256).expand(1, 1, 256, 256)
+    boxes = torch.tensor([[0.1, 0.7383, 0.6, 0.9141]])
+    exact = align(ramp, boxes, (64, 64))
+    torch.testing.assert_close(align(ramp.to(dtype), boxes, (64, 64)), exact, atol=2**-9, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(align(ramp, boxes, (64, 64)), exact, atol=0, rtol=0)
+    assert exact.dtype == torch.float32

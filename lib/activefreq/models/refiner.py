@@ -94,8 +94,12 @@ class Refiner(nn.Module):
 
 
 def align(maps: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """RoIAlign of one box a map: (B, C, h, w) and (B, 4) fractional (y0, x0, y1, x1) to (B, C, *size)."""
+    """RoIAlign of one box a map: (B, C, h, w) and (B, 4) fractional (y0, x0, y1, x1) to (B, C, *size).
+
+    In mixed precision too it computes, and answers, in float32: boxes in half precision would be off by whole pixels.
+    """
     height, width = maps.shape[2:]
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     corners = boxes.to(maps.dtype)
     scaled = torch.stack(
         [corners[:, 1] * width, corners[:, 0] * height, corners[:, 3] * width, corners[:, 2] * height], dim=1
