@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +44,30 @@ def test_a_single_pixel_of_a_large_image_is_seen() -> None:
     for seed in range(30):
         view = random_view(np.zeros((700, 900, 3), np.float32), mask, 64, np.random.default_rng(seed))
         assert view.target.sum() >= 1
+
+
+def a_curve(side: int) -> np.ndarray:
+    """As thin as a hair: two pixels wide, from corner to corner."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.abs(rows - columns - side / 8 * np.sin(rows / side * 9)) < 1
+
+
+def two_far_pixels(side: int) -> np.ndarray:
+    mask = np.zeros((side, side), bool)
+    mask[3, 5] = mask[side - 7, side - 2] = True
+    return mask
+
+
+@pytest.mark.parametrize("shape", [a_curve, two_far_pixels])
+@pytest.mark.parametrize(("side", "size"), [(1600, 128), (512, 128), (100, 128), (130, 128), (200, 128)])
+def test_an_object_that_fills_no_pixel_of_any_view_is_seen(
+    shape: Callable[[int], np.ndarray], side: int, size: int
+) -> None:
+    mask = shape(side)
+    for seed in range(5):
+        view = random_view(np.zeros((side, side, 3), np.float32), mask, size, np.random.default_rng(seed))
+        assert view.target.any()
+        assert view.target.mean() < 0.1
 
 
 @pytest.mark.parametrize("whole_share", [0.0, 1.0])

@@ -92,11 +92,13 @@ def random_view(
     box = bounding_box(target)
     if box is None:
         raise ValueError("the target is empty")
-    # A very small object can fall between the samples of a wide view: look closely.
+    # A very small object can fall between the samples of a wide view: look closely. One that is thin, or scattered,
+    # fills no sample by half even so: it is then where there is most of it.
     window = np.array([max(box.height, box.width) * 2.0] * 2)
     centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
     grid = _affine(centre, window, np.eye(2), target.shape, (size, size))
-    return View(_to_array(_sample(pixels, grid)), _sample(mask, grid)[0].numpy() > 0.5, whole=False)
+    share = _sample(mask, grid)[0].numpy()
+    return View(_to_array(_sample(pixels, grid)), share > min(0.5, float(share.max()) / 2), whole=False)
 
 
 def _to_array(pixels: torch.Tensor) -> np.ndarray:
