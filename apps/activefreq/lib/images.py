@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.images import MAX_PIXELS
 from activefreq.files.volumes import Volume, read_geometry, read_volume
 from activefreq.session import PreparedImage, prepare_image
 from activefreq.session.cache import ByteCache
-from activefreq.session.intensity import MAX_PIXELS
 
 MAX_VOXELS = 400_000_000
 """Of a volume that is served: more than any scanner makes, and what 16 GB of memory bear."""

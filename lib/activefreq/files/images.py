@@ -11,8 +11,8 @@ from activefreq.errors import InputError
 from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
 from activefreq.files.volumes import Volume, read_geometry, read_label_volume, read_volume
 
-MAX_PIXELS = 80_000_000
-"""Default limit of an image's pixels: 80 megapixels, more than the cameras behind dermatoscopes have."""
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest image that is accepted: eight thousand squared, more than dermatoscopes' cameras have."""
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from activefreq.errors import InputError
+from activefreq.files.images import MAX_PIXELS
 
 PERCENTILES = (1.0, 99.0)
-MAX_PIXELS = 64_000_000
-"""Pixels of the largest image that is accepted: eight thousand squared."""
 MAX_VALUE = 1e37
 """Differences of larger numbers would leave the range of float32."""
 
