@@ -33,11 +33,18 @@ def test_an_epoch_has_each_source_in_its_proportion(lengths: list[int], data: st
     weights = data.draw(st.lists(st.floats(0.5, 5), min_size=len(lengths), max_size=len(lengths)))
     mixture = Mixture([[None] * length for length in lengths], weights)  # type: ignore[list-item]
     order = mixture.order(0, 0)
-    assert len(order) == sum(lengths) == mixture.length
+    assert len(order) == mixture.length
+    assert sum(lengths) <= mixture.length < sum(lengths) + len(lengths)
     counts = Counter(source for source, _ in order)
     for number, weight in enumerate(weights):
         assert counts[number] == mixture.counts[number]
         assert counts[number] == pytest.approx(weight / sum(weights) * sum(lengths), abs=1)
+
+
+def test_no_source_is_left_out_however_little_it_weighs() -> None:
+    mixture = Mixture([[None] * 200, [None] * 40], [1000, 1])  # type: ignore[list-item]
+    assert mixture.counts == (240, 1)
+    assert {source for source, _ in mixture.order(3, 5)} == {0, 1}
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 5))

@@ -48,7 +48,7 @@ class Mixture:
     Args:
         sources: Sequences of pairs.
         weights: Relative share of each source in an epoch; None for as much as it has pairs. An epoch is as long as
-            all sources together.
+            all sources together; one whose share of that is less than a pair has one.
 
     Attributes:
         sources: As given.
@@ -65,9 +65,9 @@ class Mixture:
             raise ValueError("a mixture needs one positive weight for each source")
         self.sources = tuple(sources)
         self.shares = tuple(float(share) for share in shares / shares.sum())
-        self.length = sum(len(source) for source in sources)
-        bounds = np.rint(np.cumsum(self.shares) * self.length).astype(int)
-        self.counts = tuple(int(count) for count in np.diff(bounds, prepend=0))
+        bounds = np.rint(np.cumsum(self.shares) * sum(len(source) for source in sources)).astype(int)
+        self.counts = tuple(max(int(count), 1) for count in np.diff(bounds, prepend=0))
+        self.length = sum(self.counts)
 
     def order(self, seed: int, epoch: int) -> list[tuple[int, int]]:
         """The (source, index) pairs of an epoch, shuffled; within a source none comes twice before all came once."""
