@@ -7,7 +7,7 @@ import torch
 
 from activefreq.errors import InputError
 from activefreq.training.finetune import FinetuneConfig
-from lib.trainers.train_request import TrainRequest, several_devices
+from lib.trainers.train_request import TrainRequest, fastest_precision, several_devices
 
 
 def test_what_is_offered_is_what_happens_without_a_word() -> None:
@@ -70,12 +70,43 @@ def test_the_gpus_that_were_asked_for_are_used(
         several_devices("auto", "0,3")
 
 
-@pytest.mark.parametrize(("there", "gpus", "usable"), [(0, "all", 0), (1, "all", 1), (3, "1", 1)])
-def test_too_few_gpus_for_several_are_told(monkeypatch: pytest.MonkeyPatch, there: int, gpus: str, usable: int) -> None:
+@pytest.mark.parametrize(
+    ("there", "gpus", "device", "reason"),
+    [
+        (0, "all", "auto", "0 can be used"),
+        (1, "all", "cuda:0", "1 can be used"),
+        (3, "1", "cuda:1", "one is named"),
+        (3, "2,2", "cuda:2", "one is named"),
+    ],
+)
+def test_too_few_gpus_for_several_are_told(
+    monkeypatch: pytest.MonkeyPatch, there: int, gpus: str, device: str, reason: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     devices, remark = several_devices("auto", gpus)
-    assert devices == ("auto",)
-    assert remark == f"several GPUs were asked for, but {usable} can be used: trained on auto alone"
+    assert devices == (device,)
+    assert remark == f"several GPUs were asked for, but {reason}: trained on {device} alone"
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16(
+    monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+) -> None:
+    asked = []
+
+    class Current:
+        def __init__(self, device: str) -> None:
+            asked.append(device)
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "device", Current)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert fastest_precision("cuda:1") == precision
+    assert fastest_precision("cpu") == "float32"
+    assert asked == ["cuda:1"]
 
 
 @pytest.mark.parametrize("flag", [True, "true", "True"])

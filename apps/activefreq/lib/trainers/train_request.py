@@ -82,7 +82,7 @@ class TrainRequest:
             validation_batch_size=_integer("val_batch_size", values["val_batch_size"]),
             validation_share=_number("val_split", values["val_split"]),
             patience=patience if patience > 0 else None,
-            precision=_precision(chosen),
+            precision=fastest_precision(devices[0]),
         )
         return TrainRequest(
             finetuning,
@@ -146,14 +146,19 @@ def several_devices(chosen: str, gpus: Any) -> tuple[tuple[str, ...], str]:
         for number in wanted:
             if number not in range(there):
                 raise InputError(f"gpus names the GPU {number}, but {there} can be used")
-    if len(wanted) < 2:
-        return (chosen,), f"several GPUs were asked for, but {len(wanted)} can be used: trained on {chosen} alone"
-    return tuple(f"cuda:{number}" for number in dict.fromkeys(wanted)), ""
+    devices = tuple(f"cuda:{number}" for number in dict.fromkeys(wanted))
+    if len(devices) < 2:
+        devices = devices or (chosen,)
+        reason = f"{there} can be used" if there < 2 else "one is named"
+        return devices, f"several GPUs were asked for, but {reason}: trained on {devices[0]} alone"
+    return devices, ""
 
 
-def _precision(device: str) -> str:
+def fastest_precision(device: str) -> str:
     """The fastest precision that is safe on a device."""
     on_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if not on_cuda:
         return "float32"
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    # The question is about the current GPU. Older ones emulate bfloat16, and are slow at it.
+    with torch.cuda.device("cuda" if device == "auto" else device):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
