@@ -47,14 +47,44 @@ def test_parts_are_whole_and_neither_is_ever_empty(groups: list[str], share: flo
         assert not set(training.groups) & set(validation.groups)
 
 
-@given(st.sets(st.text("abc0123456789", min_size=1, max_size=6), min_size=4, max_size=40), st.randoms())
-def test_labelling_more_never_moves_a_training_image_into_the_validation(names: set[str], random: object) -> None:
-    ordered = sorted(names)
-    random.shuffle(ordered)  # type: ignore[attr-defined]
-    few, _, _ = hold_out(references(ordered[:3]), 0.2)
-    _, validation, _ = hold_out(references(ordered), 0.2)
-    unlucky = len(few) == 1  # All three were below the share, so one of them had to be trained on.
-    assert unlucky or not set(few.groups) & set(validation.groups)
+@given(
+    st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=24),
+    st.lists(st.integers(1, 4), min_size=1, max_size=8),
+    st.sampled_from([0.0, 0.2, 0.5, 0.9]),
+)
+def test_no_image_that_was_trained_on_is_held_out_later(groups: list[str], more: list[int], share: float) -> None:
+    """Rounds of labelling a few images more and fine-tuning, down to one image in the first."""
+    whole = references(groups)
+    seen: tuple[str, ...] = ()
+    for count in np.minimum(np.cumsum(more), len(whole)):
+        training, validation, validated_on = hold_out(whole.subset(range(count)), share, seen=seen)
+        assert len(training)
+        assert len(validation)
+        if validated_on != "training images":
+            assert not set(validation.names) & {*seen, *training.names}
+            assert sorted(training.names + validation.names) == sorted(whole.names[:count])
+        elif share > 0:
+            assert set(whole.names[:count]) <= {*seen, whole.names[0]}
+        seen = (*seen, *training.names)
+
+
+def test_patients_that_were_trained_on_are_not_held_out_with_their_new_slices() -> None:
+    samples = references(["a", "a", "b", "b"])
+    training, validation, validated_on = hold_out(samples, 0.9, seen=["a#0"])
+    assert (training.groups, validation.groups) == (("a", "a"), ("b", "b"))
+    assert validated_on == "held-out groups"
+    # Where every patient was: slices that were not.
+    training, validation, validated_on = hold_out(samples, 0.9, seen=["a#0", "b#2"])
+    assert (training.names, validation.names) == (("a#0", "b#2"), ("a#1", "b#3"))
+    assert validated_on == "held-out slices"
+    assert hold_out(samples, 0.2, seen=samples.names)[2] == "training images"
+
+
+def test_labelling_more_moves_no_held_out_image_about() -> None:
+    names = [f"patient{number}" for number in range(60)]
+    _, few, _ = hold_out(references(names[:30]), 0.2)
+    _, many, _ = hold_out(references(names), 0.2)
+    assert set(few.groups) < set(many.groups)
 
 
 def test_what_is_held_out_is_about_the_share_that_was_asked_for() -> None:

@@ -1,16 +1,16 @@
 """Fine-tuning of a served checkpoint on the few labels that people have saved.
 
 The fine-tuned weights replace the served ones only if a validation through the click session says that they are
-not worse, and they do so at once: MONAI Label stops a training by killing it. What is held out is chosen by a hash of
-its name, so that over rounds of labelling and fine-tuning no image that a checkpoint was trained on becomes one that
-it is validated on.
+not worse, and they do so at once: MONAI Label stops a training by killing it. Over rounds of labelling and fine-tuning
+no image that a checkpoint was trained on becomes one that it is validated on, unless there is no other: what is held
+out is chosen by a hash of its name, and a fine-tuned checkpoint names the images that it has seen.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,8 @@ def finetune(
         ActiveFreqError: The loss stopped being a number.
         OSError: The weights cannot be written.
     """
-    training, validation, validated_on = hold_out(samples, config.validation_share, seed=config.seed)
+    seen = tuple(checkpoint.info.get("finetuned", {}).get("images", ()))
+    training, validation, validated_on = hold_out(samples, config.validation_share, seen=seen, seed=config.seed)
     steps_per_epoch = math.ceil(len(training) * config.views / config.batch_size)
     plan = _plan(checkpoint.model, config, steps_per_epoch)
     run = TrainingRun(
@@ -197,7 +198,8 @@ def finetune(
             epoch_losses.append([])
         epoch_losses[-1].append(float(progress.losses.total))
         if progress.validation is not None and best.judge(progress.validation) and publish is not None:
-            info = {**checkpoint.info, "finetuned": {"images": training.names, "miou": progress.validation.miou}}
+            images = list(dict.fromkeys((*seen, *training.names)))
+            info = {**checkpoint.info, "finetuned": {"images": images, "miou": progress.validation.miou}}
             save_checkpoint(publish, Checkpoint(run.published, checkpoint.session, info))
             published = True
         if listener is not None:
@@ -222,21 +224,31 @@ def finetune(
     )
 
 
-def hold_out(samples: SampleSource, share: float, *, seed: int = 0) -> tuple[SampleSource, SampleSource, str]:
+def hold_out(
+    samples: SampleSource, share: float, *, seen: Collection[str] = (), seed: int = 0
+) -> tuple[SampleSource, SampleSource, str]:
     """Divides samples into a training and a validation part, however few there are.
+
+    Args:
+        share: Of the groups, about, that is to be held out.
+        seen: Names of samples that the network was trained on before; neither they nor their groups are held out.
 
     Returns:
         The parts and what the validation part consists of, see `FinetuneResult.validated_on`.
     """
     if not len(samples):
         raise InputError("there is no labelled image to train on")
+    trained = frozenset(seen)
     for what, names in (("held-out groups", samples.groups), ("held-out slices", samples.names)):
         if share == 0 or len(set(names)) < 2:
             continue
-        positions = {name: position_of(name, seed=seed) for name in names}
+        known = {name for name, sample in zip(names, samples.names, strict=True) if sample in trained}
+        positions = {name: position_of(name, seed=seed) for name in names if name not in known}
+        if not positions:
+            continue
         ordered = sorted(positions, key=lambda name: (positions[name], name))
         held = {name for name in ordered if positions[name] < share} or {ordered[0]}
-        if len(held) == len(ordered):
+        if not known and len(held) == len(ordered):
             held.remove(ordered[-1])
         inside = [index for index, name in enumerate(names) if name not in held]
         outside = [index for index, name in enumerate(names) if name in held]
