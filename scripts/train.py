@@ -114,19 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("activefreq").setLevel(logging.INFO)
     # Ignite logs what it raises; here it is told once.
     logging.getLogger("ignite").setLevel(logging.CRITICAL)
-    first = os.environ.get("RANK", "0") == "0"
     try:
         return _run(options)
     except (ActiveFreqError, OSError) as error:
-        if first:
-            print(f"train: {error}", file=sys.stderr)
+        number = os.environ.get("RANK", "0")
+        print(f"train: {error}" if number == "0" else f"train, process {number}: {error}", file=sys.stderr)
         return 2
 
 
 def _run(options: argparse.Namespace) -> int:
-    import ignite.distributed as idist
-
     from activefreq.training.command import train
+    from activefreq.training.distributed import leave
 
     device = _join(options.device)
     stopping = threading.Event()
@@ -144,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         for number, handler in signals.items():
             signal.signal(number, handler)
-        idist.finalize()
+        leave()
     if run.step < run.config.steps:
         print(f"stopped after step {run.step} of {run.config.steps}; --resume continues", file=sys.stderr)
         return 130
@@ -153,18 +151,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _join(name: str) -> torch.device:
     """This process's device; under torchrun it joins the others first."""
-    import ignite.distributed as idist
-    import torch
-
     from activefreq.session.segmenter import resolve_device
+    from activefreq.training.distributed import join
 
     device = resolve_device(name)
-    if "WORLD_SIZE" not in os.environ:
-        return device
-    if device.type == "cuda":
-        device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
-    idist.initialize("nccl" if device.type == "cuda" else "gloo")
-    return torch.device(device)
+    if "WORLD_SIZE" in os.environ:
+        if device.type == "cuda":
+            device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        join(device)
+    return device
 
 
 def _request(options: argparse.Namespace, device: torch.device) -> TrainingRequest:

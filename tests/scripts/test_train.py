@@ -10,8 +10,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,6 +144,9 @@ def test_a_training_leaves_everything_that_it_should(
     assert "--resume continues it" in capsys.readouterr().err
     assert main([*command, "--output", output, "--set", "batch_size=3", "--resume"]) == 2
     assert "begun with another seed" in capsys.readouterr().err
+    for option, name in ((["--weight", "2"], "weight"), (["--label-value", "1"], "label_value")):
+        assert main([*command, *option, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 2
+        assert re.search(f"has {name} None for data set 1, not .*[12]", capsys.readouterr().err)
     assert main([*command, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 0
     assert {path: path.read_bytes() for path in output.glob("*.pt")} == before
 
@@ -246,12 +250,14 @@ def test_wrong_usage_is_told(
     assert message in capsys.readouterr().err
 
 
-def run(*arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, launcher: tuple[str, ...] = (), environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *launcher, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1", **environment},
         check=False,
     )
 
@@ -326,7 +332,10 @@ def test_torchrun_starts_two_processes_of_one_training(
     launcher = ("-m", "torch.distributed.run", "--nnodes", "1", "--nproc_per_node", "2", "--rdzv_backend", "c10d")
     launcher += ("--rdzv_endpoint", "127.0.0.1:0")
     command = ("--images", lesions / "images", "--labels", lesions / "labels", "--validation", 0.3)
-    result = run(SCRIPT, "--preset", recipe, *command, "--device", "cpu", "--output", output, launcher=launcher)
+    # A job of SLURM's has numbers of its own, which are not those of the processes that torchrun starts.
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "5"}
+    arguments = (SCRIPT, "--preset", recipe, *command, "--device", "cpu", "--output", output)
+    result = run(*arguments, launcher=launcher, environment=slurm)
     assert result.returncode == 0, result.stderr
     (entry,) = yaml.safe_load((output / "run.yaml").read_text())
     assert entry["processes"] == 2
@@ -336,6 +345,20 @@ def test_torchrun_starts_two_processes_of_one_training(
     for name in ("total", "coarse", "refined", "detail"):
         assert float(ours[0][name]) == pytest.approx(float(theirs[0][name]), rel=1e-4)
     assert {path.name for path in output.iterdir()} == {path.name for path in straight.iterdir()}
+
+
+@pytest.mark.slow
+def test_each_process_of_a_training_says_what_is_wrong_with_it(lesions: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_endpoint", "127.0.0.1:0")
+    launcher += ("--rdzv_backend", "c10d")
+    command = ("--images", lesions / "images", "--labels", lesions / "nowhere", "--output", tmp_path / "run")
+    result = run(SCRIPT, *command, "--device", "cpu", launcher=launcher)
+    assert result.returncode != 0
+    lines = result.stderr.splitlines()
+    said = [line for line in lines if line.startswith("train")]
+    assert said
+    assert all("nowhere" in line for line in said)
+    assert {line.partition(":")[0] for line in said} <= {"train", "train, process 1"}
 
 
 def documented_commands() -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import pytest
 import torch
 from timm.layers import BatchNormAct2d
@@ -17,7 +15,8 @@ from trainees import Picture, blob_pictures, quick_config
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.config import OptimizerConfig, StageConfig
-from activefreq.training.distributed import GlobalBatchStatistics, any_of, total
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, total, world_size
+from activefreq.training.distributed import rank as own_rank
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.objective import Exercise, Passes, exercise_losses, make_exercise
 from activefreq.training.start import initial_model
@@ -111,10 +110,9 @@ def learn(rank: int, world: int, folder: Path | None, *, end: int = 99) -> dict[
 
 def work(rank: int, folder: Path) -> None:
     """What each of the two processes does."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(WORLD)}
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
-    assert idist.get_world_size() == WORLD
+    assert (own_rank(), world_size()) == (rank, WORLD)
     (folder / "states").mkdir(exist_ok=True)
     results = {
         "sum": total(torch.tensor([1.0, 10.0 * rank])),

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 
@@ -16,6 +15,7 @@ from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.config import TrainingConfig, to_plain
 from activefreq.training.datasets import DataSet, Division, TrainingData, load_data
+from activefreq.training.distributed import rank
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.folder import check_folder, write_records
 from activefreq.training.overlays import overlay
@@ -69,7 +69,7 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
         InputError: Data, options or the folder cannot be used.
         CheckpointError: Weights or states cannot be used.
     """
-    first = idist.get_rank() == 0
+    first = rank() == 0
     if first:
         check_folder(request.output, resume=request.resume)
     data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)

@@ -8,16 +8,42 @@ from __future__ import annotations
 
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 from torch import distributed
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
+def rank() -> int:
+    """The number of this process among those of its training; 0 of one alone."""
+    return distributed.get_rank() if _joined() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if _joined() else 1
+
+
+def join(device: torch.device) -> None:
+    """Joins the processes that `torchrun` started, through NCCL if the device is a GPU, else through gloo."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def leave() -> None:
+    """Ends what `join` began, if anything."""
+    if _joined():
+        distributed.destroy_process_group()
+
+
+def _joined() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def total(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of the processes' tensors, the same in each of them; of one process alone its own tensor."""
-    if idist.get_world_size() == 1:
+    if world_size() == 1:
         return tensor
     summed = tensor.detach().clone()
     distributed.all_reduce(summed)
@@ -51,7 +77,7 @@ class GlobalBatchStatistics(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is functional.batch_norm and idist.get_world_size() > 1:
+        if func is functional.batch_norm and world_size() > 1:
             return _batch_norm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 

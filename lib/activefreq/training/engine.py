@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -28,7 +27,7 @@ from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Batch, Mixture, PairSource, batches
 from activefreq.training.config import TrainingConfig, differences, to_plain
-from activefreq.training.distributed import GlobalBatchStatistics, any_of, total
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, rank, total, world_size
 from activefreq.training.modes import start_training
 from activefreq.training.objective import Passes, autocast, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
@@ -96,8 +95,8 @@ class TrainingRun:
     best_score: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
-        if idist.get_world_size() > self.config.batch_size:
-            raise InputError(f"a batch of {self.config.batch_size} is too small for {idist.get_world_size()} processes")
+        if world_size() > self.config.batch_size:
+            raise InputError(f"a batch of {self.config.batch_size} is too small for {world_size()} processes")
         self.model.to(self.device).to(memory_format=torch.channels_last)
         decay = self.config.optimizer.average
         self._averaged = (
@@ -108,7 +107,7 @@ class TrainingRun:
         self._optimizer = make_optimizer(self.model, self.config)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         self._passes: nn.Module = Passes(self.model)
-        if idist.get_world_size() > 1:
+        if world_size() > 1:
             # Buffers need no broadcast: the statistics that they hold are those of the global batch.
             self._passes = DistributedDataParallel(self._passes, forward_sync_buffers=False)
 
@@ -153,7 +152,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Writes the state atomically."""
-        if self.folder is None or idist.get_rank() > 0:
+        if self.folder is None or rank() > 0:
             return
         state: dict[str, Any] = {
             "config": to_plain(self.config),
@@ -182,7 +181,7 @@ class TrainingRun:
             if self.stop is not None and any_of(self.stop(), self.device):
                 engine.terminate()
 
-        stream = batches(self.sources, self.config, start=start, rank=idist.get_rank(), world=idist.get_world_size())
+        stream = batches(self.sources, self.config, start=start, rank=rank(), world=world_size())
         engine.run(stream, max_epochs=1, epoch_length=self.config.steps - start)
         if self.step < self.config.steps:
             self.save()
@@ -191,13 +190,13 @@ class TrainingRun:
     def _update(self, batch: Batch) -> MeanLosses:
         start_training(self.model, frozen_statistics=self.config.frozen_statistics)
         # For networks with dropout.
-        torch.manual_seed(_torch_seed(self.config.seed, self.step, idist.get_rank()))
+        torch.manual_seed(_torch_seed(self.config.seed, self.step, rank()))
         rate = learning_rate(self.step, self.config)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
 
         exercise = make_exercise(self.model, batch, self.config, self.device, self.session)
-        together = GlobalBatchStatistics() if idist.get_world_size() > 1 else nullcontext()
+        together = GlobalBatchStatistics() if world_size() > 1 else nullcontext()
         with together, autocast(self.device, self.config.precision):
             logits = self._passes(exercise)
         losses = exercise_losses(logits, exercise, self.config.losses)
@@ -210,7 +209,7 @@ class TrainingRun:
 
         self._optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel takes the mean of the processes' gradients.
-        self._scaler.scale(losses.total * (share * idist.get_world_size())).backward()
+        self._scaler.scale(losses.total * (share * world_size())).backward()
         if self.config.optimizer.clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from multiprocessing.queues import SimpleQueue
@@ -102,7 +101,6 @@ def _work(
 ) -> None:
     """What each process does; the first one tells the others' parent how it goes."""
     first = rank == 0
-    os.environ["LOCAL_RANK"] = str(rank)
     on_cuda = devices[rank].startswith("cuda")
     if on_cuda:
         torch.cuda.set_device(devices[rank])

@@ -20,6 +20,9 @@ from activefreq.training.state import state_files
 
 CONFIG, RUN, SPLIT, PROBLEMS = "config.yaml", "run.yaml", "split.csv", "problems.txt"
 
+PLACES = frozenset({"images", "labels", "include", "exclude"})
+"""Settings of a data set that may change between two runs, as long as the samples are the same."""
+
 
 def check_folder(folder: Path, *, resume: bool) -> None:
     """Makes the folder. Raises `InputError` if a training is in it already and is not to be resumed."""
@@ -46,7 +49,8 @@ def write_records(
         run: How it was started, as plain YAML values.
 
     Raises:
-        InputError: The folder holds a training on other samples, or on samples in other parts.
+        InputError: The folder holds a training on other samples, or on samples in other parts, or with other settings
+            of its data sets (but for where they lie).
     """
     split = _split_table(placements)
     begun = bool(state_files(folder))
@@ -57,10 +61,21 @@ def write_records(
             what = f"{len(changed)} lines of {SPLIT} differ, {changed[0]!r} the first" if changed else "their order"
             raise InputError(f"the data of the training in {folder} has changed: {what}")
     runs = yaml.safe_load((folder / RUN).read_text()) if begun and (folder / RUN).exists() else []
+    if runs:
+        _refuse_other_data(folder, runs[-1].get("data", []), run.get("data", []))
     _write(folder / SPLIT, split)
     _write(folder / CONFIG, yaml.safe_dump(to_plain(config), sort_keys=False))
     _write(folder / RUN, yaml.safe_dump([*runs, run], sort_keys=False))
     _write(folder / PROBLEMS, "".join(f"{problem}\n" for problem in problems))
+
+
+def _refuse_other_data(folder: Path, before: list[dict[str, Any]], now: list[dict[str, Any]]) -> None:
+    for number, (one, other) in enumerate(zip(before, now, strict=True), start=1):
+        for name in sorted((one.keys() | other.keys()) - PLACES):
+            if one.get(name) != other.get(name):
+                raise InputError(
+                    f"the training in {folder} has {name} {one.get(name)} for data set {number}, not {other.get(name)}"
+                )
 
 
 def _split_table(placements: Sequence[Placement]) -> str:

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import torch
+
+from activefreq.training.distributed import world_size
 
 PACKAGES = ("torch", "torchvision", "timm", "monai", "pytorch-ignite", "numpy", "scipy")
 
@@ -21,7 +22,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "processes": idist.get_world_size(),
+        "processes": world_size(),
         "threads": torch.get_num_threads(),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 
@@ -15,7 +14,7 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import step
 from activefreq.training.batches import Pair, PairSource
-from activefreq.training.distributed import total
+from activefreq.training.distributed import rank, total, world_size
 from activefreq.training.modes import evaluating
 
 
@@ -54,14 +53,15 @@ def validate(
     The processes of a distributed training share the pairs out among themselves, and each gets the whole result.
     """
     indices = spread(len(pairs), limit)
-    own = range(idist.get_rank(), len(indices), idist.get_world_size())
+    own = range(rank(), len(indices), world_size())
     curves = torch.zeros(len(indices), clicks, dtype=torch.float64)
     for first in range(0, len(own), batch_size):
         places = own[first : first + batch_size]
         annotations = annotate(model, [pairs[indices[place]] for place in places], clicks=clicks, config=config)
         for place, annotation in zip(places, annotations, strict=True):
             curves[place] = torch.tensor(annotation.overlaps, dtype=torch.float64)
-    curves = total(curves.to(idist.device())).cpu()
+    # NCCL sums on the GPU that the model is on.
+    curves = total(curves.to(next(model.parameters()).device)).cpu()
     return ValidationResult(tuple(curves.mean(dim=0).tolist()), len(indices))
 
 
