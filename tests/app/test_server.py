@@ -175,6 +175,20 @@ def test_only_slices_with_clicks_change_a_previous_mask(
     np.testing.assert_array_equal(mask[8], session.predict(volume.array[8], [Click(5, 5)]).mask)
 
 
+def test_a_previous_mask_whose_voxels_lie_in_another_order_is_turned(
+    client: MONAILabelClient, server: Server, tmp_path: Path
+) -> None:
+    volume = read_volume(server.studies / "good_volume.nrrd")
+    before = np.zeros(volume.array.shape, bool)
+    before[2:7, 10:20, 12:30] = True
+    write_mask(tmp_path / "before.nii.gz", before, like=volume)
+    image = sitk.ReadImage(str(tmp_path / "before.nii.gz"))
+    sitk.WriteImage(sitk.Flip(image, (True, False, True)), str(tmp_path / "flipped.nii.gz"))
+    assert not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "flipped.nii.gz"))), before)
+    answer, _ = client.infer("activefreq", "good_volume", {}, label_in=str(tmp_path / "flipped.nii.gz"))
+    np.testing.assert_array_equal(answered_mask(answer) == 1, before)
+
+
 @pytest.mark.parametrize("params", [{}, {"foreground": [], "background": []}])
 def test_no_click_is_answered_with_an_empty_mask(client: MONAILabelClient, params: dict[str, Any]) -> None:
     answer, facts = client.infer("activefreq", "good_volume", params)

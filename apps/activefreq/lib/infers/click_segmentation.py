@@ -11,7 +11,8 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from activefreq.errors import CheckpointError, InputError
-from activefreq.files.volumes import read_label_volume
+from activefreq.files.raster import is_raster
+from activefreq.files.volumes import read_label_volume, resample_labels
 from lib.answer_file import write_answer
 from lib.answers import http_errors
 from lib.click_memory import ClickMemory
@@ -81,9 +82,10 @@ class ClickSegmentation(InferTask):
         """
         with http_errors():
             start = time.perf_counter()
-            image = self._images.load(Path(request["image"]))
+            path = Path(request["image"])
+            image = self._images.load(path)
             clicks = ClickRequest.parse(request, image.size)
-            mask = _previous_mask(request.get("label"), image)
+            mask = _previous_mask(request.get("label"), path, image)
             model = self._model.current()
             loaded = time.perf_counter()
 
@@ -106,9 +108,9 @@ class ClickSegmentation(InferTask):
             suggestions = [one for k, state in states.items() for one in suggest_slice(state, k).described()]
             suggested = time.perf_counter()
 
-            path = write_answer(mask, image, clicks)
+            answered_in = write_answer(mask, image, clicks)
             written = time.perf_counter()
-        return str(path), {
+        return str(answered_in), {
             "label_names": self.labels,
             "clicks": order,
             "slices": slices,
@@ -124,12 +126,20 @@ class ClickSegmentation(InferTask):
         }
 
 
-def _previous_mask(path: str | None, image: LoadedImage) -> np.ndarray:
-    """(K, J, I) bool, a new array; empty without a path. Raises `InputError` if the mask has another size."""
+def _previous_mask(label: str | None, path: Path, image: LoadedImage) -> np.ndarray:
+    """(K, J, I) bool, a new array; empty without a label's path.
+
+    Where both files say how they lie in space, voxels that lie in another order are brought into the image's.
+
+    Raises:
+        InputError: The mask has another size, or lies elsewhere.
+    """
     shape = image.volume.array.shape[:3]
-    if path is None:
+    if label is None:
         return np.zeros(shape, bool)
-    mask = read_label_volume(Path(path)).array
-    if mask.shape != shape:
-        raise InputError(f"the previous mask has {mask.shape[::-1]} voxels, but the image has {image.size}")
-    return mask != 0
+    mask = read_label_volume(Path(label))
+    if mask.array.shape != shape:
+        raise InputError(f"the previous mask has {mask.array.shape[::-1]} voxels, but the image has {image.size}")
+    if not (is_raster(label) or is_raster(path)):
+        mask = resample_labels(mask, image.volume.geometry)
+    return mask.array != 0
