@@ -190,7 +190,7 @@ def run(options: argparse.Namespace) -> None:
     workers = worker_count(options, shard)
     if workers > 1:
         prepare_workers()
-    make_backend, description = find_backend(options)
+    make_backend, description = find_backend(options, shard)
     plan = make_plan(options, description)
     source: SampleSource | ResizedSource = find(options, progress=shard.rank == 0)
     if options.resize is not None:
@@ -216,7 +216,7 @@ def run(options: argparse.Namespace) -> None:
         write_panels(plan, source, make_backend(), [names[index] for index in chosen], output / "panels")
 
 
-def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], dict[str, Any]]:
+def find_backend(options: argparse.Namespace, shard: Shard) -> tuple[Callable[[], Backend], dict[str, Any]]:
     """What answers the clicks, and what is to be said of it."""
     if options.server is not None:
         if options.resize is not None:
@@ -231,7 +231,7 @@ def find_backend(options: argparse.Namespace) -> tuple[Callable[[], Backend], di
         return remote, remote.describe()
     checkpoint, description = describe_checkpoint(options.weights, options.backbone, mirrors=options.mirrors)
     factory = LocalBackendFactory(
-        checkpoint=checkpoint, input_size=options.size, device=options.device, mirrors=options.mirrors
+        checkpoint=checkpoint, input_size=options.size, device=shard.device(options.device), mirrors=options.mirrors
     )
     return factory, {**description, "input_size": options.size or description["input_size"]}
 

@@ -6,21 +6,23 @@ Example:
   python scripts/evaluate_noc.py --images DIR --labels DIR --label-value 1 --part test --policy standard \\
       --weights runs/tuned/finetuned.pt --output runs/tuned/after
 
-OUTPUT gets finetuned.pt, unless the validation on held-out images got worse, and finetuning.json with all figures.
-Ctrl-C ends it after the step; the best weights so far stay.
+OUTPUT, which must not hold a finetuned.pt yet, gets it, unless the validation on held-out images got worse, and
+finetuning.json with all figures. Ctrl-C ends it after the step, and the best weights so far stay; a second one at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from activefreq.command_line import command
+from activefreq.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,16 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     # As in train.py: OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    stopping = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stopping.set())
-    try:
-        run(options, stopping)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    run(options)
     return 0
 
 
-def run(options: argparse.Namespace, stopping: threading.Event) -> None:
+@contextlib.contextmanager
+def stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C within the block sets; the second one ends it at once."""
+    stopping = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask_to_stop(number: int, _: object) -> None:
+        stopping.set()
+        signal.signal(number, before)
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(options: argparse.Namespace) -> None:
     """Raises `ActiveFreqError` or `OSError` for what is wrong with the options or the files."""
     from tqdm import tqdm
 
@@ -75,6 +89,9 @@ def run(options: argparse.Namespace, stopping: threading.Event) -> None:
     config = FinetuneConfig(
         epochs=options.epochs, batch_size=options.batch_size, validation_share=options.held_out, seed=options.seed
     )
+    target = options.output / "finetuned.pt"
+    if target.exists():
+        raise InputError(f"there is a {target} already: another folder, or another name for that file, keeps both")
     source = find_samples(
         options.images,
         options.labels,
@@ -88,7 +105,7 @@ def run(options: argparse.Namespace, stopping: threading.Event) -> None:
         print(f"finetune: left out {problem}", file=sys.stderr)
     checkpoint = load_checkpoint(resolve_checkpoint(options.weights))
     options.output.mkdir(parents=True, exist_ok=True)
-    with tqdm(desc="Fine-tuning", unit="step") as bar:
+    with stopped_by_ctrl_c() as stopping, tqdm(desc="Fine-tuning", unit="step") as bar:
 
         def follow(progress: FinetuneProgress) -> None:
             bar.total = progress.steps
@@ -100,7 +117,7 @@ def run(options: argparse.Namespace, stopping: threading.Event) -> None:
             checkpoint,
             samples,
             config,
-            publish=options.output / "finetuned.pt",
+            publish=target,
             device=options.device,
             listener=follow,
             stop=stopping.is_set,

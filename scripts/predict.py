@@ -25,6 +25,11 @@ def parse_click(text: str) -> Click:
         raise InputError(f"a click has whole numbers, not {text!r}") from None
 
 
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+"""Pictures that keep a mask as it is."""
+PICTURE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("image", type=Path, help="2D image, or volume with --slice")
@@ -66,6 +71,9 @@ def run(options: argparse.Namespace) -> None:
     from activefreq.files.volumes import read_volume
 
     clicks = [parse_click(text) for text in options.click]
+    for path, suffixes in ((options.output, MASK_SUFFIXES), (options.picture, PICTURE_SUFFIXES)):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise InputError(f"{path} must be named {', '.join('*' + suffix for suffix in suffixes)}")
     if options.slice is None:
         image = read_image(options.image)
     else:

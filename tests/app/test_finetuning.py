@@ -226,6 +226,19 @@ def test_one_device_in_place_of_several_is_told(task: FinetuneTask, store: Studi
     assert figures["remark"].startswith("several GPUs were asked for, but 0 can be used: trained on cpu")
 
 
+def test_a_tracking_server_that_is_down_for_a_while_ends_no_fine_tuning(
+    task: FinetuneTask, store: StudiesFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise mlflow.exceptions.MlflowException("the server does not answer")
+
+    monkeypatch.setattr(mlflow, "log_metric", unreachable)
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    figures = task({**QUICK, "tracking": "mlflow", "tracking_uri": uri}, store)["finetuning"]
+    assert figures["epochs"] == QUICK["max_epochs"]
+    assert "MLflow was not told: the server does not answer" in caplog.text
+
+
 def test_mlflow_only_when_asked_for(task: FinetuneTask, store: StudiesFolder, finetuned: Path, tmp_path: Path) -> None:
     task(QUICK, store)
     assert not list(finetuned.glob("*.db"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import FakeBackend, FakeSource
 
 from activefreq.data.pairs import Problem
@@ -197,6 +198,21 @@ def test_the_environment_says_the_shard(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert Shard.from_environment() == Shard(2, 4)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert Shard.from_environment() == Shard(2, 4, local_rank=1)
+
+
+def test_the_gpus_of_a_machine_are_dealt_out_to_its_processes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    shards = [Shard(rank, 3, local_rank=rank) for rank in range(3)]
+    assert [shard.device("auto") for shard in shards] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [shard.device("cuda") for shard in shards] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [shard.device("cpu") for shard in shards] == ["cpu"] * 3
+    assert [shard.device("cuda:1") for shard in shards] == ["cuda:1"] * 3
+    assert Shard().device("auto") == "auto"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert shards[1].device("auto") == "auto"
 
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"batch_size": 0}])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from activefreq.errors import InputError
 from activefreq.models.backbones import BACKBONES, BackboneConfig, make_backbone
 
 
@@ -26,5 +27,10 @@ def test_options_replace_a_names_own() -> None:
 
 
 def test_an_unknown_name_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown backbone 'resnet': one of freqformer"):
+    with pytest.raises(InputError, match="unknown backbone 'resnet': one of freqformer"):
         make_backbone(BackboneConfig("resnet"))
+
+
+def test_options_that_a_backbone_does_not_have_are_named() -> None:
+    with pytest.raises(InputError, match=r"freqformer-lite cannot be made with .*'widht': 3"):
+        make_backbone(BackboneConfig("freqformer-lite", {"widht": 3}))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,26 @@ def test_it_fine_tunes_on_as_many_images_as_are_asked_for(
     assert figures["published"] is (output / "finetuned.pt").exists()
     if figures["published"]:
         assert load_checkpoint(output / "finetuned.pt").info["finetuned"]["images"] == figures["training"]
+
+
+def test_weights_of_an_earlier_run_are_not_taken_for_this_ones(
+    lesion_folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "finetuned.pt").write_bytes(b"hours of work")
+    given = ["--images", str(lesion_folders.images), "--labels", str(lesion_folders.labels)]
+    assert script.main([*given, "--output", str(tmp_path)]) == 2
+    assert f"there is a {tmp_path / 'finetuned.pt'} already" in capsys.readouterr().err
+    assert (tmp_path / "finetuned.pt").read_bytes() == b"hours of work"
+
+
+def test_ctrl_c_asks_it_to_stop_and_a_second_one_stops_it() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), script.stopped_by_ctrl_c() as stopping:  # noqa: PT012
+        assert not stopping.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(

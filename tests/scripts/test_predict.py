@@ -61,3 +61,17 @@ def test_a_bad_click_is_one_line_and_leaves_no_file(tmp_path, weights, photograp
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "mask.png").exists()
+
+
+@pytest.mark.parametrize("option", ["--output", "--picture"])
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask", "mask.jpg"])
+def test_a_file_that_would_not_hold_the_mask_is_refused_before_anything_is_computed(tmp_path, photograph, option, name):
+    files = {"--output": tmp_path / "mask.png", "--picture": tmp_path / "picture.png", option: tmp_path / name}
+    result = predict(
+        photograph, "--click", "20,30", "--weights", "nowhere", *(part for pair in files.items() for part in pair)
+    )
+    assert result.returncode == 2
+    if (option, name) == ("--picture", "mask.jpg"):
+        assert "no checkpoint at nowhere" in result.stderr
+    else:
+        assert result.stderr.startswith(f"predict: {tmp_path / name} must be named *.png, ")

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from activefreq.clicks import Click
+from activefreq.errors import InputError
 from activefreq.training.clicking import ClickSamplingConfig, correcting_click, first_clicks
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12))
@@ -66,3 +67,26 @@ def test_the_same_seed_clicks_the_same() -> None:
     runs = [first_clicks(target, np.random.default_rng(5)) for _ in range(2)]
     assert runs[0] == runs[1]
     assert any(first_clicks(target, np.random.default_rng(seed)) != runs[0] for seed in range(20))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positives": 0}, "positives must be at least 1, not 0"),
+        ({"negatives": -1}, "negatives must be at least 0, not -1"),
+        ({"single_share": 1.5}, "single_share must be from 0 to 1, not 1.5"),
+        ({"central_share": -0.1}, "central_share must be from 0 to 1, not -0.1"),
+    ],
+)
+def test_settings_that_make_no_clicks_are_named(change: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClickSamplingConfig(**change)  # type: ignore[arg-type]
+
+
+def test_one_positive_and_no_negative_click_at_most() -> None:
+    target = np.zeros((9, 9), bool)
+    target[2:7, 2:7] = True
+    config = ClickSamplingConfig(single_share=0.0, positives=1, negatives=0)
+    for seed in range(20):
+        (click,) = first_clicks(target, np.random.default_rng(seed), config)
+        assert click.positive

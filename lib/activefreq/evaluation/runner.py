@@ -49,11 +49,20 @@ class Shard:
 
     rank: int = 0
     world: int = 1
+    local_rank: int = 0
 
     @staticmethod
     def from_environment() -> Shard:
         """Of `torchrun`'s environment variables; the whole if there are none."""
-        return Shard(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+        return Shard(
+            int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+        )
+
+    def device(self, name: str) -> str:
+        """Where this process computes if `name` is asked for: the GPUs of a machine are dealt out to its processes."""
+        if self.world == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+            return name
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from activefreq.errors import InputError
 from activefreq.models.freqformer import FreqFormer, FreqFormerConfig
 from activefreq.models.hrnet import HRNet, HRNetConfig
 from activefreq.models.monai_network import MonaiNetwork, MonaiNetworkConfig
@@ -51,7 +52,10 @@ BACKBONES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 
 
 def make_backbone(config: BackboneConfig) -> nn.Module:
-    """A backbone with random weights. Raises `ValueError` for an unknown name."""
+    """A backbone with random weights. Raises `InputError` for an unknown name, or options that it does not have."""
     if config.name not in BACKBONES:
-        raise ValueError(f"unknown backbone {config.name!r}: one of {', '.join(sorted(BACKBONES))}")
-    return BACKBONES[config.name](**config.options)
+        raise InputError(f"unknown backbone {config.name!r}: one of {', '.join(sorted(BACKBONES))}")
+    try:
+        return BACKBONES[config.name](**config.options)
+    except TypeError as error:
+        raise InputError(f"the backbone {config.name} cannot be made with {dict(config.options)}: {error}") from error

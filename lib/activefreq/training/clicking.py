@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from activefreq.clicks import Click
+from activefreq.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class ClickSamplingConfig:
     positives: int = 4
     negatives: int = 3
     central_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("single_share", "central_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        for name, least in (("positives", 1), ("negatives", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
 def first_clicks(

@@ -152,7 +152,7 @@ class TrainingConfig:
         _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        for name in ("validation_images", "validation_clicks"):
+        for name in ("validation_images", "validation_clicks", "validation_batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
 

@@ -53,7 +53,7 @@ def encoder_weights_file(config: TrainingConfig, model: InteractiveModel) -> Pat
 def packaged_weights(encoder: str) -> Path:
     """The file of an encoder's weights in the package that brings it. Raises `CheckpointError` if none does."""
     if encoder not in PACKAGES:
-        raise CheckpointError(f"no package brings weights for the encoder {encoder!r}: name a file")
+        raise CheckpointError(f"no package brings weights for the encoder {encoder!r}: name a file, or none")
     package, holder = PACKAGES[encoder]
     try:
         module = import_module(package)

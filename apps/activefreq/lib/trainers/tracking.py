@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 from activefreq.training.finetune import FinetuneProgress
 from lib.trainers.train_request import MLFLOW, TrainRequest
 
+logger = logging.getLogger(__name__)
+
 Listener = Callable[[FinetuneProgress], None]
 
 
 @contextlib.contextmanager
 def tracked(request: TrainRequest, folder: Path) -> Iterator[Listener]:
     """Within the block there is an MLflow run, if one was asked for, to which the listener writes.
+
+    That it cannot begin is an error; what cannot be written later is told in the log.
 
     Args:
         request: Says whether, and where to.
@@ -37,6 +42,20 @@ def tracked(request: TrainRequest, folder: Path) -> Iterator[Listener]:
             for clicks, value in enumerate(progress.validation.miou, start=1):
                 mlflow.log_metric(f"miou_{clicks}", value, step=progress.step)
 
-    with mlflow.start_run():
-        mlflow.log_params(asdict(request.finetuning))
-        yield follow
+    run = mlflow.start_run()
+    mlflow.log_params(asdict(request.finetuning))
+    ending = "FAILED"
+    try:
+        yield lambda progress: _or_warn(lambda: follow(progress))
+        ending = "FINISHED"
+    finally:
+        _or_warn(lambda: mlflow.end_run(ending))
+        logger.info("MLflow has this fine-tuning as run %s", run.info.run_id)
+
+
+def _or_warn(log: Callable[[], object]) -> None:
+    """A tracking server that does not answer for a while is no reason to lose a fine-tuning."""
+    try:
+        log()
+    except Exception as error:  # whatever its client raises
+        logger.warning("MLflow was not told: %s", error)
