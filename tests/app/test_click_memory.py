@@ -16,7 +16,7 @@ def test_each_clients_last_clicks_are_remembered() -> None:
     memory = ClickMemory(1 << 20)
     one, other = states(8), states(9)
     memory.put(IMAGE, "one", one)
-    memory.put(IMAGE, None, other)
+    memory.put(IMAGE, "", other)
     assert memory.get(IMAGE, "one") is one
     assert memory.get(IMAGE, "") is other
     assert memory.get(IMAGE, "nobody") == {}
@@ -35,5 +35,5 @@ def test_no_clicks_take_no_room_however_many_clients_have_none() -> None:
     memory.put(IMAGE, "one", {})
     assert memory.get(IMAGE, "one") == {}
     for number in range(100):
-        memory.put(IMAGE, number, {})
+        memory.put(IMAGE, str(number), {})
     assert len(memory) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.files.volumes import read_volume
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
+from lib.active_store import ActiveStores
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
 
@@ -84,6 +86,29 @@ def test_the_most_doubtful_image_is_next_and_no_one_gets_anothers(scored: Server
         assert 0 <= sample["slice"] < len(read_volume(sample["path"]).array)
     again = post(scored, "/activelearning/acselect", client_id="anna")
     assert again["id"] not in {sample["id"] for sample in samples}
+
+
+def test_two_browsers_are_two_people_though_ohif_does_not_say_who_asks(scored: Server) -> None:
+    browsers = [requests.Session() for _ in range(2)]
+    for browser in browsers:
+        for _ in range(2):
+            browser.get(f"{scored.url}/ohif/app-config.js", timeout=60).raise_for_status()
+    names = [browser.cookies.get("activefreq_client") for browser in browsers]
+    assert all(re.fullmatch("browser-[0-9a-f]{16}", name or "") for name in names)
+    assert len(set(names)) == 2
+    given = [
+        browser.post(f"{scored.url}/activelearning/acselect", json={}, timeout=60).json()["id"] for browser in browsers
+    ]
+    anonymous = post(scored, "/activelearning/acselect")["id"]
+    assert len({*given, anonymous}) == 3
+    # What the first one was given is not given to others, whatever the second one was given since.
+    for name, image in zip(names, given, strict=True):
+        assert reservations(scored)[image] == name
+
+
+def reservations(server: Server) -> dict[str, str]:
+    """Who has which image."""
+    return ActiveStores().of(server.studies).reserved()
 
 
 @pytest.mark.parametrize("strategy", ["acselect", "acselect_score", "random", "entropy", "foreground_random", "first"])

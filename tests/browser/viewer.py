@@ -123,6 +123,8 @@ class Viewer:
             self.page.get_by_role("button", name="Next Sample").click()
         self.page.wait_for_selector(".nextSampleForm")
         assert answer.value.url.rpartition("/")[2] == (strategy or "random")
+        # By this the server tells one person's images from another's.
+        assert "activefreq_client=browser-" in answer.value.request.all_headers().get("cookie", "")
         offered: dict[str, str] = answer.value.json()
         return offered
 

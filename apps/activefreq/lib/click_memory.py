@@ -21,9 +21,9 @@ class ClickMemory:
             limit, lambda states: sum(state.probability.nbytes for state in states.values())
         )
 
-    def put(self, image: LoadedImage, client: object, states: Mapping[int, SessionState]) -> None:
+    def put(self, image: LoadedImage, client: str, states: Mapping[int, SessionState]) -> None:
         """Keeps the states by slice, in place of those before; none means that there are no clicks any more."""
-        key = (image.key, str(client or ""))
+        key = (image.key, client)
         if states:
             self._states.put(key, states)
         else:
@@ -34,6 +34,6 @@ class ClickMemory:
         """How many clients' clicks are remembered."""
         return len(self._states)
 
-    def get(self, image: LoadedImage, client: object) -> Mapping[int, SessionState]:
+    def get(self, image: LoadedImage, client: str) -> Mapping[int, SessionState]:
         """The states by slice; empty if nothing was clicked, or it was forgotten."""
-        return self._states.get((image.key, str(client or ""))) or {}
+        return self._states.get((image.key, client)) or {}

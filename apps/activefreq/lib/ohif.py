@@ -24,6 +24,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from activefreq.files.volumes import Geometry, read_geometry, write_mask
 from lib.answers import http_errors
+from lib.clients import give_cookie
 from lib.request_checks import Door
 from lib.routes import guarded_route
 
@@ -41,7 +42,13 @@ def add_ohif_routes(server: FastAPI, *, label: str, door: Door) -> None:
     """
     kind = guarded_route(replace(door, other_bytes=door.upload_bytes))
     router = APIRouter(prefix=settings.MONAI_LABEL_API_STR, route_class=kind)
-    router.add_api_route(CONFIGURATION_PATH, lambda: _configuration(label), include_in_schema=False)
+
+    def configuration(request: Request) -> Response:
+        answer = _configuration(label)
+        give_cookie(request, answer)
+        return answer
+
+    router.add_api_route(CONFIGURATION_PATH, configuration, include_in_schema=False)
 
     async def submit(
         request: Request,

@@ -33,6 +33,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
+from lib.clients import remember_browser
 from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
 
 PATH = "/infer/{model}"
@@ -90,6 +91,7 @@ def guarded_route(door: Door) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 with http_errors():
                     door.check(request)
+                    remember_browser(request)
                     return await handle(request)
 
             return guarded

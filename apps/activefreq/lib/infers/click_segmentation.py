@@ -17,6 +17,7 @@ from lib.answer_file import write_answer
 from lib.answers import http_errors
 from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
+from lib.clients import client_of
 from lib.images import ImageCache, LoadedImage
 from lib.served_model import ServedModel
 from lib.suggested import suggest_slice
@@ -104,7 +105,7 @@ class ClickSegmentation(InferTask):
                 order += [[c.x, c.y, k, int(c.positive)] for c in answer.state.clicks]
                 slices.append({"k": k, "pixels": int(mask[k].sum()), "passes": answer.passes})
             answered = time.perf_counter()
-            self._memory.put(image, request.get("client_id"), states)
+            self._memory.put(image, client_of(request), states)
             suggestions = [one for k, state in states.items() for one in suggest_slice(state, k).described()]
             suggested = time.perf_counter()
 

@@ -15,6 +15,7 @@ from lib.answer_file import write_answer
 from lib.answers import http_errors
 from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
+from lib.clients import client_of
 from lib.images import ImageCache, LoadedImage
 from lib.served_model import LoadedModel, ServedModel
 from lib.suggested import SliceSuggestions, suggest_beginning, suggest_slice
@@ -70,7 +71,7 @@ class RegionSuggestions(InferTask):
             image = self._images.load(Path(request["image"]))
             clicks = ClickRequest.parse(request, image.size)
             model = self._model.current()
-            found = list(self._after_clicks(image, clicks, model, request.get("client_id")))
+            found = list(self._after_clicks(image, clicks, model, client_of(request)))
             by_clicks = bool(found)
             if not by_clicks:
                 found = list(self._beginnings(image, model))
@@ -90,7 +91,7 @@ class RegionSuggestions(InferTask):
         }
 
     def _after_clicks(
-        self, image: LoadedImage, clicks: ClickRequest, model: LoadedModel, client: object
+        self, image: LoadedImage, clicks: ClickRequest, model: LoadedModel, client: str
     ) -> Iterator[SliceSuggestions]:
         if not clicks.slices:
             for k, state in self._memory.get(image, client).items():

@@ -12,6 +12,7 @@ from monailabel.interfaces.tasks import strategy as monailabel_strategy
 
 from activefreq.acselect.strategies import Strategy
 from lib.active_store import ActiveStores
+from lib.clients import client_of
 from lib.labelled import labelled_sample
 from lib.outlook import Outlooks
 from lib.studies import studies_folder
@@ -49,7 +50,7 @@ class RankedStrategy(monailabel_strategy.Strategy):
         """Chooses an image.
 
         Args:
-            request: `client_id` says who asks; optional.
+            request: Read for who asks, see `clients.client_of`.
 
         Returns:
             Its `id`; what is known of it: `score`, `slice` (where to begin in a volume), `problem` (why it cannot be
@@ -59,7 +60,7 @@ class RankedStrategy(monailabel_strategy.Strategy):
         if not waiting:
             return None
         store = self._stores.of(studies_folder(datastore))
-        client = str(request.get("client_id") or "")
+        client = client_of(request)
         pool = self._outlooks.of(store).pool(waiting, labelled_sample(datastore), client)
         chosen = store.next_image(waiting, self._strategy(pool, self._generator), client)
         if chosen is None:
