@@ -37,7 +37,7 @@ _activefreq_install() { # _activefreq_install ENVIRONMENT REQUIREMENTS_FILE...
             echo "$environment holds no Python 3.10, 3.11 or 3.12: leave it (deactivate) and run this again" >&2
             return 1
         }
-        echo "Installing $* into $environment (the first time this takes minutes and about 8 GB)" >&2
+        echo "Installing $* into $environment (the first time this takes minutes and about 9 GB)" >&2
         for file in "$@"; do arguments+=(--requirement "$activefreq_root/$file"); done
         rm -f "$environment"/.activefreq-[12]-*
         "$python" -m pip install --disable-pip-version-check --quiet "${arguments[@]}" >&2 || return

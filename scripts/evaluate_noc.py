@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="options of every acselect: alpha, beta, gamma, rgu, size, connectivity, placement",
+        help="options of every acselect: alpha, beta, gamma, rgu, size, connectivity, placement, reach, caution",
     )
     rules.add_argument(
         "--user", nargs="+", default=["ideal"], choices=USERS, help="who follows the policies (default: ideal)"

@@ -23,7 +23,7 @@ from activefreq.session.step import step
 
 
 class LocalBackend:
-    """Answers clicks through `session.step`, batches as one."""
+    """Answers clicks through `session.step`, each image by itself."""
 
     def __init__(self, model: InteractiveModel, session: SessionConfig) -> None:
         self._model = model

@@ -22,6 +22,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from activefreq.errors import InputError
+from activefreq.files.atomic import atomic_write
 from activefreq.files.volumes import Geometry, Volume
 
 SINGLE_IMAGE_SLICES = 3
@@ -88,7 +89,8 @@ def write_dicom(series: DicomSeries, folder: Path) -> list[Path]:
     files = []
     for dataset in series.slices:
         files.append(folder / f"{dataset.InstanceNumber:04d}.dcm")
-        dataset.save_as(files[-1], write_like_original=False)
+        with atomic_write(files[-1]) as temporary:
+            dataset.save_as(temporary, write_like_original=False)
     return files
 
 
