@@ -21,9 +21,11 @@ import yaml
 from synthetic import rgb_blob, write_picture
 from torch.distributed.run import get_args_parser
 
-from activefreq.models.checkpoint import load_checkpoint
-from activefreq.training.config import TrainingConfig, from_plain
+from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from activefreq.models.config import SessionConfig
+from activefreq.training.config import TrainingConfig, from_plain, load_preset
 from activefreq.training.reports import MetricsFile
+from activefreq.training.start import initial_model
 from activefreq.training.state import load_state, state_files
 
 if TYPE_CHECKING:
@@ -196,6 +198,17 @@ def test_bad_pairs_are_named_and_a_changed_data_set_cannot_be_resumed(
     bad.write_bytes(whole)
     assert main([*arguments, "--resume"]) == 2
     assert "has changed: 1 lines of split.csv differ" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_it_begins_with_brings_its_session_along(
+    main: Callable[[list[str]], int], command: list[str], recipe: Path, tmp_path: Path
+) -> None:
+    config = load_preset(str(recipe))
+    session = SessionConfig(target_expansion=1.9, one_way_after=4)
+    save_checkpoint(tmp_path / "base.pt", Checkpoint(initial_model(config), session))
+    one_step = ("--set", "stages=[{steps: 1, size: 32}]", "validate_every=0")
+    assert main([*command, *one_step, "--init", tmp_path / "base.pt", "--output", tmp_path / "run"]) == 0
+    assert load_checkpoint(tmp_path / "run" / "last.pt").session == session
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
+from activefreq.models.checkpoint import checkpoint_hash, load_checkpoint, resolve_checkpoint
+from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.config import TrainingConfig, to_plain
 from activefreq.training.datasets import DataSet, Division, TrainingData, load_data
@@ -41,7 +42,7 @@ class TrainingRequest:
         output: Folder for everything that is written.
         division: Parts of the data.
         resume: Continue what is in the folder, if anything is.
-        init: Checkpoint whose weights it begins with, if any.
+        init: Checkpoint whose weights it begins with, and whose session it keeps, if any.
         device: Where this process computes.
         half: Store published checkpoints as float16.
     """
@@ -74,7 +75,16 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
         check_folder(request.output, resume=request.resume)
     data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
     model = initial_model(request.config, init=request.init)
-    run = TrainingRun(model, request.config, data.training, data.validation, request.output, request.device, stop=stop)
+    run = TrainingRun(
+        model,
+        request.config,
+        data.training,
+        data.validation,
+        request.output,
+        request.device,
+        stop=stop,
+        session=_session(request),
+    )
     resumed = request.resume and run.resume()
     if not first:
         run.run()
@@ -134,6 +144,11 @@ def _pictures(run: TrainingRun, data: TrainingData) -> Sequence[tuple[str, np.nd
         )
         for number, (pair, annotation) in enumerate(zip(pairs, annotations, strict=True))
     ]
+
+
+def _session(request: TrainingRequest) -> SessionConfig:
+    """How sessions go with the weights that it begins with."""
+    return SessionConfig() if request.init is None else load_checkpoint(resolve_checkpoint(request.init)).session
 
 
 def _start(request: TrainingRequest, model: InteractiveModel) -> str:
