@@ -20,7 +20,7 @@ from dicomweb_client import DICOMwebClient
 from tqdm import tqdm
 
 from activefreq.command_line import command
-from activefreq.data.pairs import files_by_stem
+from activefreq.data.pairs import files_by_stem, image_name
 from activefreq.errors import InputError
 from activefreq.files.dicom import DicomSeries, dicom_series, write_dicom
 from activefreq.files.volumes import read_volume
@@ -65,7 +65,7 @@ def convert(options: argparse.Namespace) -> None:
 def find_images(path: Path) -> dict[str, Path]:
     """The images to convert, by name. Raises `InputError` if there is none, or if two would have one name."""
     if path.is_file():
-        return {path.name.split(".")[0]: path}
+        return {image_name(path): path}
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder")
     found = files_by_stem(path)

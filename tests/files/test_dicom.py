@@ -158,3 +158,11 @@ def test_what_a_dicomweb_client_sends_is_a_readable_file():
 def test_what_cannot_be_stored_is_named(array, problem):
     with pytest.raises(InputError, match=f"case: .*{problem}"):
         dicom_series(volume(array), name="case")
+
+
+def test_a_folder_with_another_series_is_left_alone(tmp_path):
+    write_dicom(dicom_series(volume(ramp((6, 5, 4))), name="first"), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"holds another series \(0005\.dcm is not of this one\)"):
+        write_dicom(dicom_series(volume(ramp((4, 5, 4))), name="second"), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,5 +1,6 @@
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
@@ -284,3 +285,43 @@ def test_labels_elsewhere_in_space_are_an_error_but_empty_ones_are_not():
     with pytest.raises(InputError, match="outside the image"):
         resample_labels(Volume(labels, far), volume.geometry)
     assert not resample_labels(Volume(np.zeros_like(labels), far), volume.geometry).array.any()
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3, 1, 1), (4, 5, 3, 1)])
+def test_more_trailing_dimensions_of_one_are_no_colour(tmp_path, shape):
+    array = np.arange(60, dtype=np.int16).reshape(shape, order="F")
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, array.reshape(4, 5, 3).T)
+
+
+def test_labels_of_the_other_byte_order_are_resampled(tmp_path):
+    array = np.zeros((6, 5, 4), ">i2")
+    array[1, 2, 3] = 7
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1, -1, 1, 1]), header), tmp_path / "a.nii")
+    labels = read_label_volume(tmp_path / "a.nii")
+    flipped = Geometry((4, 5, 6), (1.0, 1.0, 1.0), (5.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    assert np.argwhere(resample_labels(labels, flipped).array == 7).tolist() == [[3, 2, 4]]
+
+
+def test_a_series_with_a_slice_missing_is_refused(tmp_path):
+    write_series(tmp_path, np.random.default_rng(0).integers(0, 9, (6, 5, 4)).astype(np.int16))
+    (tmp_path / "0002.dcm").unlink()
+    with pytest.raises(InputError, match="mm away from where it should be: is one missing"):
+        read_volume(tmp_path)
+
+
+def test_slices_of_a_series_keep_their_values_however_each_is_scaled(tmp_path):
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_series(tmp_path, array)
+    expected = array.astype(np.float64)
+    for number, (slope, intercept) in {1: (0.5, 10.25), 2: (2000.0, 7.0)}.items():
+        path = tmp_path / f"{number + 1:04d}.dcm"
+        dataset = pydicom.dcmread(path)
+        stored = (array[number] - float(dataset.RescaleIntercept)) / float(dataset.RescaleSlope)
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+        dataset.save_as(path)
+        expected[number] = stored * slope + intercept
+    assert expected.max() > np.iinfo(np.int16).max
+    np.testing.assert_allclose(read_volume(tmp_path).array, expected, rtol=1e-6)

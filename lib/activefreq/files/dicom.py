@@ -84,12 +84,18 @@ def dicom_series(volume: Volume, *, name: str) -> DicomSeries:
 
 
 def write_dicom(series: DicomSeries, folder: Path) -> list[Path]:
-    """Writes a series as `folder`/0001.dcm and so on in the order of k, and returns the files."""
+    """Writes a series as `folder`/0001.dcm and so on in the order of k, and returns the files.
+
+    Raises:
+        InputError: The folder holds other DICOM files, which would become part of the series.
+    """
+    files = [folder / f"{dataset.InstanceNumber:04d}.dcm" for dataset in series.slices]
+    others = sorted({*folder.glob("*.dcm")} - {*files})
+    if others:
+        raise InputError(f"{folder} holds another series ({others[0].name} is not of this one): take another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for dataset in series.slices:
-        files.append(folder / f"{dataset.InstanceNumber:04d}.dcm")
-        with atomic_write(files[-1]) as temporary:
+    for path, dataset in zip(files, series.slices, strict=True):
+        with atomic_write(path) as temporary:
             dataset.save_as(temporary, write_like_original=False)
     return files
 

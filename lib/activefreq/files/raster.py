@@ -91,11 +91,15 @@ def _open(path: Path, max_pixels: int) -> ImageFile.ImageFile:
         raise InputError(
             f"{path}: its {picture.width} x {picture.height} pixels are more than the limit of {max_pixels}"
         )
+    try:
+        frames = getattr(picture, "n_frames", 1)
+        orientation = picture.getexif().get(_ORIENTATION_TAG, 1) if picture.format == "TIFF" else 1
+    except (*_BROKEN, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
     # Cameras append previews to a JPEG ("MPO"): the first picture is the image.
-    frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format != "MPO":
         raise InputError(f"{path}: holds {frames} pictures, but one is needed")
-    if picture.format == "TIFF" and picture.getexif().get(_ORIENTATION_TAG, 1) != 1:
+    if orientation != 1:
         raise InputError(f"{path}: is a turned or mirrored TIFF, which programs read differently; save it upright")
     return picture
 

@@ -6,12 +6,13 @@ orientation: what 3D Slicer and OHIF call IJK. Geometry is ITK's (LPS, mm).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ MAX_VOXELS = 1_000_000_000
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 _FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+_STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
+"""DICOM's bits, sign, intercept and slope."""
+_POSITION = "0020|0032"
+_EVEN = 0.25
+"""Of the distance of two slices: as far may one be from its place."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -221,13 +227,8 @@ def write_mask(
 
 
 def _series_ids(folder: Path) -> tuple[str, ...]:
-    # ITK's warning about a folder without a series would only repeat the error that follows.
-    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
+    with _without_warnings():
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
 
 
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
@@ -235,7 +236,7 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
     if _is_nifti(path):
         return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
     try:
-        image = sitk.ReadImage(list(files) if len(files) > 1 else files[0])
+        image = _read_series(path, files) if len(files) > 1 else sitk.ReadImage(files[0])
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     array = finite(path, sitk.GetArrayFromImage(image))
@@ -247,6 +248,50 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
         return Volume(array, _header_geometry(path, header))
     slices, rows, columns = array.shape[:3]
     return Volume(array, Geometry((slices, rows, columns), image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
+
+
+def _read_series(path: Path, files: Sequence[str]) -> sitk.Image:
+    """Raises `InputError` if a slice is missing, `RuntimeError` for what ITK cannot read."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    with _without_warnings():
+        image = reader.Execute()
+    scales = {
+        tuple(reader.GetMetaData(index, tag) for tag in _STORED_AS if reader.HasMetaDataKey(index, tag))
+        for index in range(len(files))
+    }
+    if len(scales) > 1:
+        # ITK gives all slices the first one's type, in which others may be rounded, or overflow.
+        reader.SetOutputPixelType(
+            sitk.sitkVectorFloat32 if image.GetNumberOfComponentsPerPixel() > 1 else sitk.sitkFloat32
+        )
+        with _without_warnings():
+            image = reader.Execute()
+    positions = [reader.GetMetaData(n, _POSITION) for n in range(len(files)) if reader.HasMetaDataKey(n, _POSITION)]
+    if len(positions) == len(files):
+        _refuse_gaps(path, np.array([[float(part) for part in text.split("\\")] for text in positions]))
+    return image
+
+
+def _refuse_gaps(path: Path, positions: np.ndarray) -> None:
+    """Raises `InputError` unless positions (K, 3) in mm, in order, are about equally far apart."""
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    places = positions[0] + np.arange(len(positions))[:, None] * step
+    deviation = float(np.linalg.norm(positions - places, axis=1).max())
+    if deviation > _EVEN * np.linalg.norm(step):
+        raise InputError(f"{path}: a slice is {deviation:.2f} mm away from where it should be: is one missing?")
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """ITK's warnings would only repeat what is said otherwise."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _nifti_voxels(path: Path) -> np.ndarray:
@@ -263,8 +308,9 @@ def _nifti_voxels(path: Path) -> np.ndarray:
         colour = True
     else:
         # (I, J, K, 1, C) is how NIfTI stores colour.
-        colour = voxels.ndim == 5
+        colour = voxels.ndim == 5 and voxels.shape[4] in (3, 4)
         voxels = voxels[:, :, :, 0, :3] if colour else voxels
+        voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     spatial = voxels.shape[:-1] if colour else voxels.shape
     width, height, slices = (*spatial, 1, 1)[:3]
     voxels = voxels.reshape((width, height, slices, 3) if colour else (width, height, slices), order="A")
