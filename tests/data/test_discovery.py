@@ -189,3 +189,20 @@ def test_a_volume_is_read_once_for_its_slices(volume_folders, monkeypatch):
     for sample in source:
         assert sample.image.size > 0
     assert reads == ["scan_001", "scan_002", "scan_003"]
+
+
+def test_files_may_be_named_with_their_extension(lesion_folders):
+    whole = find_samples(*lesion_folders)
+    one = "ISIC_0000002"
+    left = find_samples(*lesion_folders, exclude=[f"{one}.jpg"])
+    assert set(left.names) == set(whole.names) - {one}
+    assert left.problems == ()
+    only = find_samples(*lesion_folders, include=[f"{one}.jpg"])
+    assert (only.names, only.problems) == ((one,), ())
+
+
+def test_a_list_of_files_to_leave_out_that_fits_none_is_a_problem(lesion_folders):
+    source = find_samples(*lesion_folders, exclude=["ISIC_9", "ISIC_8;0"])
+    (problem,) = source.problems
+    assert str(problem) == "ISIC_8;0 and 1 others: to be left out, but none of these was found"
+    assert find_samples(*lesion_folders, exclude=["ISIC_0000002", "ISIC_9"]).problems == ()

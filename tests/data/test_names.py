@@ -42,3 +42,14 @@ def test_names_and_files_of_names_together(tmp_path, monkeypatch):
     for name in ("lost.txt", "lost.csv", "folder/lost"):
         with pytest.raises(InputError, match=r"lost.*: no such file"):
             names_of(["a", name])
+
+
+def test_a_hash_in_a_name_is_part_of_it(tmp_path):
+    (tmp_path / "a.txt").write_text("vol_1#k=012\n# all of it\nvol_2 # and this\nvol_3\t#one more\n")
+    assert read_names(tmp_path / "a.txt") == {"vol_1#k=012", "vol_2", "vol_3"}
+
+
+def test_columns_may_be_divided_by_semicolons(tmp_path):
+    (tmp_path / "a.csv").write_text("name;age\nISIC_1;60\nISIC_2;61,5\n")
+    assert read_names(tmp_path / "a.csv") == {"ISIC_1", "ISIC_2"}
+    assert read_names(tmp_path / "a.csv", column="age") == {"60", "61,5"}

@@ -152,3 +152,17 @@ def test_options_that_cannot_be_meant(knees, tmp_path):
     with pytest.raises(InputError, match="slices must be"):
         prepare_oai_zib(*knees, tmp_path / "out", OaiZibOptions(slices=()))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_not_filled_with_the_split_of_other_patients(knees, tmp_path):
+    later = [path for path in knees.images.iterdir() if "9000006" in path.name]
+    for path in later:
+        path.rename(tmp_path / path.name)
+    out = tmp_path / "out"
+    prepare_oai_zib(*knees, out, OPTIONS)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for path in later:
+        (tmp_path / path.name).rename(path)
+    with pytest.raises(InputError, match=r"was prepared of other patients \(see split\.csv\)"):
+        prepare_oai_zib(*knees, out, OPTIONS)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

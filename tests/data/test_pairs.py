@@ -135,3 +135,31 @@ def test_a_wrong_folder_is_an_error_that_says_what_was_found(tmp_path):
         find_pairs(fill(tmp_path / "t", "x.txt"), images)
     with pytest.raises(InputError, match="found no images and 2 labels"):
         find_pairs(fill(tmp_path / "empty"), images)
+
+
+def test_images_and_labels_in_one_folder_are_told_apart_by_the_suffix(tmp_path):
+    folder = fill(tmp_path / "both", "a.jpg", "a_segmentation.png", "b.png", "b_segmentation.png", "c.png")
+    fill(folder, "d_segmentation.png")
+    pairs, problems = find_pairs(folder, tmp_path / "." / "both")
+    assert [(pair.name, pair.image.name, pair.label.name) for pair in pairs] == [
+        ("a", "a.jpg", "a_segmentation.png"),
+        ("b", "b.png", "b_segmentation.png"),
+    ]
+    assert [str(problem) for problem in problems] == [
+        "c: the image c.png has no label",
+        "d_segmentation: the label d_segmentation.png has no image",
+    ]
+
+
+def test_no_image_is_its_own_label(tmp_path):
+    folder = fill(tmp_path / "both", "a.png", "b.png")
+    with pytest.raises(InputError, match=r"no image in .* has a label in"):
+        find_pairs(folder, folder)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "LICENSE", "000_readme.txt"])
+def test_a_series_is_found_behind_other_files(tmp_path, name):
+    series = dicom_folder(tmp_path / "i" / "scan")
+    (series / name).write_text("not a slice")
+    pairs, _ = find_pairs(tmp_path / "i", fill(tmp_path / "l", "scan.nrrd"))
+    assert [pair.image for pair in pairs] == [series]

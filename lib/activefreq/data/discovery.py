@@ -44,8 +44,8 @@ def find_samples(
         label_value: The label, or labels, that make up the object; None takes every label but 0.
         min_area: Objects of fewer pixels are left out (at least 1).
         group: What belongs together in a split, by the stem: see `resolve_grouping`.
-        include: Stems to take; the others are left out.
-        exclude: Stems to leave out.
+        include: Stems, or names of image files, to take; the others are left out.
+        exclude: Stems, or names of image files, to leave out. That none of them is there is a problem.
         label_suffixes: What a label's stem may have on top of the image's.
         progress: Show a progress bar.
 
@@ -58,20 +58,31 @@ def find_samples(
             was found), or an option cannot be meant.
     """
     pairs, problems = find_pairs(images, labels, label_suffixes=label_suffixes)
+    found = {name for pair in pairs for name in (pair.name, pair.image.name)} | {problem.name for problem in problems}
     if include is not None:
+        pairs = [pair for pair in pairs if _is_named(pair, include)]
         problems = [problem for problem in problems if problem.name in include]
-        known = {pair.name for pair in pairs} | {problem.name for problem in problems}
-        problems += [Problem(name, "is to be included, but was not found") for name in sorted({*include} - known)]
+        problems += [Problem(name, "is to be included, but was not found") for name in sorted({*include} - found)]
     excluded = frozenset(exclude)
+    if excluded:
+        pairs = [pair for pair in pairs if not _is_named(pair, excluded)]
+        problems = [problem for problem in problems if problem.name not in excluded]
+        if not excluded & found:
+            others = f" and {len(excluded) - 1} others" if len(excluded) > 1 else ""
+            problems.append(Problem(min(excluded) + others, "to be left out, but none of these was found"))
     return samples_of_pairs(
-        [pair for pair in pairs if pair.name not in excluded and (include is None or pair.name in include)],
-        problems=[problem for problem in problems if problem.name not in excluded],
+        pairs,
+        problems=problems,
         slices=slices,
         label_value=label_value,
         min_area=min_area,
         group=group,
         progress=progress,
     )
+
+
+def _is_named(pair: Pair, names: Collection[str]) -> bool:
+    return pair.name in names or pair.image.name in names
 
 
 def samples_of_pairs(

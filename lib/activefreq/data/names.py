@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> fr
     """Reads a list of names.
 
     A .csv file has a header line; the names are in `column`, by default the first one. Any other file
-    (".names", ".txt") has a name a line; empty lines and what follows a "#" do not count.
+    (".names", ".txt") has a name a line; empty lines, and what follows a "#" at the beginning or after a
+    blank, do not count. Columns are divided by commas, or by semicolons if the header has these alone.
 
     Raises:
         InputError: The file is missing, holds no names, is not text, or has no such column.
@@ -34,7 +36,7 @@ def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> fr
     elif column is not None:
         raise InputError(f"{path}: only a .csv file has columns")
     else:
-        names = [line.partition("#")[0].strip() for line in lines]
+        names = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
     found = frozenset(name for name in names if name)
     if not found:
         raise InputError(f"{path}: holds no names")
@@ -56,7 +58,8 @@ def _is_list(name: str) -> bool:
 
 
 def _csv_column(path: Path, lines: list[str], column: str | None) -> list[str]:
-    rows = csv.DictReader(lines)
+    header = lines[0] if lines else ""
+    rows = csv.DictReader(lines, delimiter=";" if ";" in header and "," not in header else ",")
     columns = rows.fieldnames or ()
     if column is None:
         column = next(iter(columns), None)

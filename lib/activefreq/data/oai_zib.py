@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def prepare_oai_zib(
 
     Raises:
         InputError: Nothing fits together, there are too few patients for the split, an option cannot be
-            meant, or `output` holds data prepared with other settings.
+            meant, or `output` holds data prepared with other settings, or of other patients: with these the
+            split would be another one, and a patient in two parts.
     """
     if options.axis not in (*_AXES, "shortest"):
         raise InputError(f"unknown axis {options.axis!r}: one of i, j, k, shortest")
@@ -100,7 +102,7 @@ def prepare_oai_zib(
     patients = [patient(pair.name) for pair in pairs]
     parts = _split(patients, options)
     claim_folder(output, {"data": "OAI-ZIB cartilage", **dataclasses.asdict(options)})
-    _write_split(output / SPLIT_NAME, patients, parts)
+    _claim_split(output / SPLIT_NAME, patients, parts)
     reports = []
     for part, indices in zip(PARTS, parts, strict=True):
         folder = PartFolder(output / part, ".png")
@@ -124,12 +126,16 @@ def _split(patients: Sequence[str], options: OaiZibOptions) -> list[list[int]]:
     return split_groups(patients, [size / count for size in sizes], options.seed)
 
 
-def _write_split(path: Path, patients: Sequence[str], parts: Sequence[Sequence[int]]) -> None:
+def _claim_split(path: Path, patients: Sequence[str], parts: Sequence[Sequence[int]]) -> None:
     part_of_patient = {patients[index]: part for part, indices in zip(PARTS, parts, strict=True) for index in indices}
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("patient", "part"))
-        table.writerows(sorted(part_of_patient.items()))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("patient", "part"))
+    table.writerows(sorted(part_of_patient.items()))
+    if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+        raise InputError(f"{path.parent} was prepared of other patients (see {path.name}): take another folder")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def _slice_name(pair: Pair, k: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ STUDIES_LABELS = Path("labels") / "final"
 _DATASTORE_FILE = "datastore_v2.json"
 _SUFFIXES = (*VOLUME_SUFFIXES, *sorted(RASTER_SUFFIXES))
 _DICOM_MAGIC = (128, b"DICM")
+_LOOKED_AT = 8
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ def find_pairs(
 ) -> tuple[list[Pair], list[Problem]]:
     """Pairs images and labels of the same stem, in any mixture of formats and case of their extensions.
 
-    Three layouts are known:
+    Four layouts are known:
     - two folders of files; a subfolder with DICOM files counts as one volume named like the subfolder;
+    - one folder that holds both: what has a label's suffix is a label, everything else an image;
     - one image (file, or folder with a DICOM series) and one label file, whatever their names;
     - a MONAI Label studies folder: `labels` is None or STUDIES/labels/final. Images without a label are
       normal there.
@@ -85,14 +88,19 @@ def find_pairs(
     if images.is_file():
         raise InputError(f"{images} is a file, but {labels} is a folder")
 
-    is_studies = labels.parent == images / STUDIES_LABELS.parent
+    is_studies = labels.parent.resolve() == (images / STUDIES_LABELS.parent).resolve()
     index = _read_datastore(images, labels.name) if is_studies else {}
     image_files = files_by_stem(images)
     label_files = files_by_stem(labels)
+    ends: tuple[str, ...] = ("", *label_suffixes)
+    if images.resolve() == labels.resolve():
+        ends = tuple(label_suffixes)
+        label_files = {name: files for name, files in image_files.items() if name.endswith(ends)}
+        image_files = {name: files for name, files in image_files.items() if name not in label_files}
     pairs, problems = [], []
     partnered = set()
     for name, candidates in sorted(image_files.items()):
-        stem = next((name + end for end in ("", *label_suffixes) if name + end in label_files), None)
+        stem = next((name + end for end in ends if name + end in label_files), None)
         if stem is None:
             if not is_studies:
                 problems.append(Problem(name, f"the image {candidates[0].name} has no label"))
@@ -140,11 +148,14 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def _holds_dicom(folder: Path) -> bool:
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    # A readme or a licence may come before the slices.
+    return any(_is_dicom(path) for path in itertools.islice(files, _LOOKED_AT))
+
+
+def _is_dicom(path: Path) -> bool:
     offset, magic = _DICOM_MAGIC
-    first = next((path for path in sorted(folder.iterdir()) if path.is_file()), None)
-    if first is None:
-        return False
-    with first.open("rb") as file:
+    with path.open("rb") as file:
         return file.read(offset + len(magic))[offset:] == magic
 
 

@@ -27,5 +27,5 @@ def part_of(group: str, *, validation: float = 0.1, test: float = 0.1, seed: int
 
 def position_of(group: str, *, seed: int) -> float:
     """A number in [0, 1) that depends on the group's name and the seed alone, spread evenly over the names."""
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
