@@ -25,6 +25,7 @@ from activefreq.acselect.policies import make_policy
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.samples import SampleSource
+from activefreq.errors import InputError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.plan import Plan, parse_policy
@@ -80,6 +81,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     path, _ = describe_checkpoint(options.weights, None)
     source = find_samples(options.images, options.labels, progress=True)
     source = source.subset(range(min(options.limit, len(source))))
+    if len(source) < options.rounds:
+        raise InputError(f"{options.rounds} rounds need as many images, but there are {len(source)}")
     factory = LocalBackendFactory(checkpoint=path, device="cpu")
     policies = tuple(parse_policy(text, {}) for text in options.policy)
     plan = Plan(policies=policies, rollout=RolloutConfig(max_clicks=options.max_clicks, stop_iou=STOP_IOU))

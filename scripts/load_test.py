@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> bool:
         for scenario in tqdm(scenarios, desc="Clicking", unit="row"):
             results.append(run_scenario(backend, images, scenario, probe=backend.describe))
         watched, memory = watch_memory(backend, images, options.memory_clicks, pid)
-    reference = LocalBackendFactory(checkpoint=checkpoint)()
+    reference = LocalBackendFactory(checkpoint=checkpoint, mirrors=description["mirrors"])()
     everything = [*results, *watched]
     wrong = {}
     with tqdm(desc="Comparing", unit="mask", total=sum(result.clicks for result in everything)) as bar:
@@ -125,7 +125,9 @@ def middle_slices(studies: Path) -> dict[str, np.ndarray]:
         if path.is_file():
             array = read_volume(path).array
             k = len(array) // 2
-            images[name if len(array) == 1 else f"{name}#k={k:03d}"] = array[k]
+            images[name if len(array) == 1 else f"{name}#k={k:03d}"] = array[
+                k
+            ].copy()  # not a view, which would hold the volume
     return images
 
 

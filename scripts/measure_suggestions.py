@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
     study = replace(SuggestionStudy(), max_clicks=arguments.max_clicks, suggestions=suggestions, seed=arguments.seed)
     checkpoint, described = describe_checkpoint(arguments.weights, None)
     source = find_samples(arguments.images, arguments.labels, min_area=arguments.min_area, group=arguments.group)
+    source = source.verified(progress=True)
     for problem in source.problems:
         print(f"left out: {problem}", file=sys.stderr)
     indices = [n for n, group in enumerate(source.groups) if arguments.part in (None, part_of(group))]

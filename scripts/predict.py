@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> None:
     for path, suffixes in ((options.output, MASK_SUFFIXES), (options.picture, PICTURE_SUFFIXES)):
         if path is not None and path.suffix.lower() not in suffixes:
             raise InputError(f"{path} must be named {', '.join('*' + suffix for suffix in suffixes)}")
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: there is no such folder")
     if options.slice is None:
         image = read_image(options.image)
     else:

@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> None:
 
     config = RingConfig()
     samples = find_samples(options.images, options.labels, group=options.group, exclude=names_of(options.exclude))
-    samples = draw_samples(samples, part=options.part)
+    samples = draw_samples(samples, part=options.part).verified()
+    for problem in samples.problems:
+        print(f"ring_labels: left out {problem}", file=sys.stderr)
     segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
     folder = PartFolder(options.output, ".png")
     written = 0

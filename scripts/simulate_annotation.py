@@ -14,6 +14,7 @@ strategies, seeds or rounds: what was done is not done again.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -126,6 +127,8 @@ def run(options: argparse.Namespace) -> None:
             name: getattr(options, name)
             for name in ("images", "labels", "min_area", "group", "exclude", "pool", "test")
         },
+        # Rounds are compared image by image: what was done on others does not count.
+        "samples": digest_of([*pool, *test]),
         "learner": options.learner,
         "start": described,
         **asdict(config),
@@ -139,6 +142,14 @@ def run(options: argparse.Namespace) -> None:
     results = simulate(course, learner, pool, test, config, options.output, listener=tell)
     write_report(results, {**settings, **asdict(course)}, options.output)
     print((options.output / "simulation.md").read_text(encoding="utf-8"))
+
+
+def digest_of(samples: Sequence[Sample]) -> str:
+    """Changes with the samples' names, pixels, or order."""
+    whole = hashlib.sha256()
+    for sample in samples:
+        whole.update(f"{sample.name}\n{sample.digest}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()[:16]
 
 
 def find_start(weights: str | None, size: int) -> tuple[Checkpoint, dict[str, Any]]:

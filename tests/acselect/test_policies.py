@@ -179,7 +179,9 @@ def test_every_click_mends_a_pixel_that_is_wrong_and_new(codes, p, clicked, name
         ("acselect", {"alhpa": 1}, "policy acselect has no option 'alhpa'"),
         ("acselect", {"connectivity": 6}, "connectivity must be 4 or 8, not 6"),
         ("acselect", {"placement": "edge"}, "placement must be one of .*, not 'edge'"),
-        ("oracle", {"candidates": 0}, "at least 1 candidate, not 0"),
+        ("oracle", {"candidates": 0}, "at least 1, not 0"),
+        ("oracle", {"candidates": 2.5}, "whole number of candidates, at least 1, not 2.5"),
+        ("oracle", {"candidates": "abc"}, "at least 1, not .abc."),
     ],
 )
 def test_wrong_names_and_options_are_named(name, options, message):

@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import numpy as np
@@ -111,3 +112,10 @@ def test_a_plan_can_be_sent_to_another_process():
 def test_plans_that_make_no_sense_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Plan(**{"policies": (STANDARD,), **options})
+
+
+def test_a_name_of_any_bytes_has_random_numbers_of_its_own():
+    """As file names of other encodings than UTF-8 come."""
+    plan = Plan(policies=(PolicySpec("random", "random"),))
+    (entrant,) = plan.entrants
+    plan.person(entrant, os.fsdecode(b"l\xe4sion"))

@@ -171,3 +171,9 @@ def test_a_label_of_another_size_is_refused():
 def test_at_least_one_click():
     with pytest.raises(InputError, match="at least 1, not 0"):
         RolloutConfig(max_clicks=0)
+
+
+@pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_named(tolerance):
+    with pytest.raises(InputError, match="tolerance of surface Dice must be at least 0 pixels"):
+        RolloutConfig(nsd_tolerance=tolerance)

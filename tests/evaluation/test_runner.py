@@ -184,6 +184,20 @@ def test_errors_of_workers_arrive(tmp_path, monkeypatch):
         run(tmp_path, make_backend=make_fragile, workers=2)
 
 
+@pytest.mark.slow
+def test_an_early_end_leaves_no_process_hanging(tmp_path):
+    """With more images left than a pipe holds, whatever ended it."""
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom test_runner import FakeSource, make_fragile, run\n"
+        "run(Path(sys.argv[1]), source=FakeSource(count=4000), make_backend=make_fragile, workers=2)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 1
+    assert "PowerCutError" in ended.stderr
+
+
 def make_fragile():
     return FragileBackend(3)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 from documented import documented_arguments
@@ -108,7 +109,7 @@ def test_images_can_be_left_out(
 
 
 def test_it_goes_on_but_not_with_other_settings(
-    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+    simulate: Callable[..., tuple[int, Path]], pictures: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, output = simulate("--strategies", "random")
     before = (output / "rounds.jsonl").read_text()
@@ -118,6 +119,11 @@ def test_it_goes_on_but_not_with_other_settings(
     assert after.count("\n") == 2 * before.count("\n")
     capsys.readouterr()
     assert simulate("--strategies", "random", "--steps", "2")[0] == 2
+    assert "other settings" in capsys.readouterr().err
+    # Nor with other labels, which the rounds that are there were not played on.
+    for path in pictures.labels.iterdir():
+        write_picture(path, np.roll(np.asarray(Image.open(path)) > 0, 5, 1))
+    assert simulate("--strategies", "random", "foreground_random")[0] == 2
     assert "other settings" in capsys.readouterr().err
 
 

@@ -196,8 +196,8 @@ class OraclePolicy:
     candidates: int = 8
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise InputError(f"the oracle needs at least 1 candidate, not {self.candidates}")
+        if not isinstance(self.candidates, int) or self.candidates < 1:
+            raise InputError(f"the oracle needs a whole number of candidates, at least 1, not {self.candidates!r}")
 
     def next_click(
         self,

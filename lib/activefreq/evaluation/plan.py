@@ -106,7 +106,7 @@ class Plan:
 
     def person(self, entrant: Entrant, image: str) -> Policy:
         """Who clicks on an image, with random numbers that depend on nothing but its name and the seed."""
-        seed = [self.seed, zlib.crc32(image.encode())]
+        seed = [self.seed, zlib.crc32(image.encode("utf-8", "surrogateescape"))]
         policy = make_policy(entrant.policy.name, seed=[*seed, 0], **entrant.policy.options)
         return policy if entrant.user == "ideal" else HumanUser(policy, seed=[*seed, 1], config=self.human)
 

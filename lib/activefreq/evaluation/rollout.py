@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,8 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         if self.max_clicks < 1:
             raise InputError(f"the most clicks must be at least 1, not {self.max_clicks}")
+        if not 0 <= self.nsd_tolerance < math.inf:
+            raise InputError(f"the tolerance of surface Dice must be at least 0 pixels, not {self.nsd_tolerance}")
 
 
 class OpenImage:

@@ -263,6 +263,9 @@ def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[Image
         for process in processes:
             process.terminate()
             process.join()
+        # What nobody will take any more: this process would wait for it to be taken before it ends.
+        tasks.close()
+        tasks.cancel_join_thread()
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,16 @@ class Scorecard:
 
         A group whose every image is hard is worth a look at its labels.
         """
-        members = {group: np.array(self.groups) == group for group in sorted(set(self.groups))}
+        names, places, images = np.unique(np.array(self.groups), return_inverse=True, return_counts=True)
+
+        def means(values: np.ndarray) -> list[float]:
+            return [float(mean) for mean in np.bincount(places, weights=values, minlength=len(names)) / images]
+
+        columns = {f"noc@{percent(threshold)}": means(clicks) for threshold, clicks in self.clicks.items()}
+        columns["miou@1"] = means(self.ious[:, 0])
         return {
-            group: {
-                "images": int(own.sum()),
-                **{f"noc@{percent(t)}": _mean(clicks[own]) for t, clicks in self.clicks.items()},
-                "miou@1": _mean(self.ious[own, 0]),
-            }
-            for group, own in members.items()
+            str(group): {"images": int(images[place]), **{name: column[place] for name, column in columns.items()}}
+            for place, group in enumerate(names)
         }
 
 
