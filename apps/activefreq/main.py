@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from lib.active_store import ActiveStores
 from lib.dicom_studies import open_dicomweb
 from lib.infers import make_infers
 from lib.ohif import add_ohif_routes
-from lib.request_checks import Door
+from lib.request_checks import Door, own_names
 from lib.routes import serve_routes
 from lib.scoring import make_scoring_methods
 from lib.scoring.demand import ScoringDemand
@@ -38,6 +39,8 @@ from lib.settings import AppSettings
 from lib.strategies import make_strategies
 from lib.studies import StudiesFolder
 from lib.trainers import make_trainers
+
+logger = logging.getLogger(__name__)
 
 
 class ActiveFreqApp(MONAILabelApp):
@@ -95,7 +98,7 @@ class ActiveFreqApp(MONAILabelApp):
         if mode:
             from monailabel.app import app as server  # imports the whole server: only where it runs
 
-            door = Door(upload_bytes=self._settings.upload_bytes, origins=self._settings.origins)
+            door = Door(upload_bytes=self._settings.upload_bytes, origins=self._settings.origins, names=own_names())
             serve_routes(server, door=door, dicomweb=self._on_dicomweb)
             add_ohif_routes(server, label=self._settings.label, door=door)
 
@@ -114,7 +117,11 @@ class ActiveFreqApp(MONAILabelApp):
         label = file
         if request.get("save_label") and not uploaded:
             tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
-            label = store.save_label(request["image"], file, tag, {"model": request["model"], "params": facts})
+            try:
+                label = store.save_label(request["image"], file, tag, {"model": request["model"], "params": facts})
+            except BaseException:
+                Path(file).unlink(missing_ok=True)
+                raise
         return {"label": label, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": facts}
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -132,9 +139,17 @@ class ActiveFreqApp(MONAILabelApp):
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """MONAI Label asks at every start, next sample and training; mostly there is nothing to do."""
-        if method is None and self._server_mode and not self._demand.is_new(self.datastore()):
+        if method is None and self._server_mode and not self._wanted():
             return {}
         return super().async_scoring(method, params)
+
+    def _wanted(self) -> bool:
+        try:
+            return self._demand.is_new(self.datastore())
+        except HTTPException as error:
+            # Such as of a DICOMweb server that is not up yet: no reason not to start, or to answer.
+            logger.warning("Nothing is scored now: %s", error.detail)
+            return False
 
 
 def _known(kind: str, tasks: dict[str, Any], name: str) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,33 @@ def test_a_folder_that_cannot_be_written_to_has_its_store_elsewhere(
     assert store.path.is_relative_to(tmp_path / "cache")
     store.save("a", SCORE)
     assert store.scores() == {"a": SCORE}
+
+
+def test_a_file_that_is_damaged_further_on_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "active.sqlite"
+    store = ActiveStore(path)
+    for number in range(300):
+        store.save(f"image {number}", SCORE, np.full(64, number, np.float32))
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[8192:40_000] = b"x" * (40_000 - 8192)
+    path.write_bytes(content)
+    store = ActiveStore(path)
+    assert store.scores() == {}
+    store.save("a", SCORE)
+    assert store.scores() == {"a": SCORE}
+
+
+def test_what_could_not_be_committed_does_not_hinder_what_comes_after(tmp_path: Path) -> None:
+    path = tmp_path / "active.sqlite"
+    store = ActiveStore(path)
+    store._connection.execute("PRAGMA busy_timeout = 50")
+    store.save("a", SCORE)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM scores").fetchone() == (1,)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        store.save("b", SCORE)
+    reader.close()
+    store.save("c", SCORE)
+    assert set(store.scores()) == {"a", "c"}

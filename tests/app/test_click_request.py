@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
-from lib.click_request import ClickRequest, SliceClicks
+from lib.click_request import MOST_CLICKS, ClickRequest, SliceClicks
 
 SIZE = (50, 40, 8)
 """(I, J, K)"""
@@ -143,3 +143,11 @@ def test_an_order_of_clicks_takes_the_place_of_both_lists() -> None:
 def test_an_order_that_cannot_be_used_is_named(clicks: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ClickRequest.parse({"clicks": clicks}, SIZE)
+
+
+@pytest.mark.parametrize("name", ["foreground", "background", "clicks"])
+def test_a_request_takes_only_so_many_clicks(name: str) -> None:
+    point = [1, 1, 0, 1] if name == "clicks" else [1, 1, 0]
+    ClickRequest.parse({name: [point] * MOST_CLICKS}, (4, 4, 2))
+    with pytest.raises(InputError, match=f"{name} has 1001 points, but a request takes 1000 at most"):
+        ClickRequest.parse({name: [point] * (MOST_CLICKS + 1)}, (4, 4, 2))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from lib.request_checks import (
     check_arguments,
     check_json,
     check_session,
+    own_names,
     parse_object,
 )
 
@@ -123,26 +125,71 @@ def request(**headers: str) -> Request:
 
 def test_a_body_is_refused_by_its_length() -> None:
     form = "multipart/form-data; boundary=x"
-    Door(1000).check(request(content_length="1000", content_type=form))
-    Door(1).check(request(content_length=str(JSON_BYTES), content_type="application/json"))
-    Door(1, other_bytes=900).check(request(content_length="900"))
-    Door(0).check(request())
+    Door(1000).check(request(content_length="1000", content_type=form), takes_files=True)
+    Door(1).check(request(content_length=str(JSON_BYTES), content_type="application/json"), takes_files=True)
+    Door(1, other_bytes=900).check(request(content_length="900"), takes_files=False)
+    Door(0).check(request(), takes_files=False)
     for status, headers in (
         (413, {"content_length": "1001", "content_type": form}),
         (413, {"content_length": str(JSON_BYTES + 1), "content_type": "application/json"}),
         (413, {"content_length": str(JSON_BYTES + 1)}),
         (411, {"transfer_encoding": "chunked", "content_type": form}),
     ):
-        assert refusal(lambda headers=headers: Door(1000).check(request(**headers)))[0] == status
+        assert refusal(lambda headers=headers: Door(1000).check(request(**headers), takes_files=True))[0] == status
+
+
+def test_what_is_sent_as_a_form_to_a_route_without_one_is_no_upload() -> None:
+    large = request(content_length=str(JSON_BYTES + 1), content_type="multipart/form-data; boundary=x")
+    Door(1 << 30).check(large, takes_files=True)
+    assert refusal(lambda: Door(1 << 30).check(large, takes_files=False))[0] == 413
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8000", "127.0.0.1:8000", "10.1.2.3", "[::1]:8000", "MRI-Box:8000", "viewer.example", ""],
+)
+def test_the_server_answers_to_its_names(host: str) -> None:
+    door = Door(1, origins=frozenset({"https://viewer.example"}), names=frozenset({"mri-box"}))
+    door.check(request(host=host), takes_files=False)
+
+
+@pytest.mark.parametrize("host", ["evil.example:8000", "evil.example", "127.0.0.1.evil.example", "[::1", "x" * 500])
+def test_a_name_that_leads_here_is_none_of_the_servers(host: str) -> None:
+    """DNS rebinding: the page is of http://evil.example:8000, and so is what it asks for."""
+    door = Door(1, names=frozenset({"mri-box"}))
+    assert refusal(lambda: door.check(request(host=host, origin=f"http://{host}"), takes_files=False))[0] == 403
+    assert refusal(lambda: door.check(request(host=host), takes_files=False))[0] == 403
+    Door(1, origins=frozenset({"*"})).check(request(host=host), takes_files=False)
+
+
+def test_this_computers_name_is_one() -> None:
+    assert socket.gethostname().lower() in own_names()
 
 
 def test_pages_from_elsewhere_are_refused() -> None:
     """A browser says where a page is from; Slicer and scripts say nothing."""
     here = {"host": "127.0.0.1:8000"}
-    Door(1).check(request(**here))
-    Door(1).check(request(**here, origin="http://127.0.0.1:8000"))
-    Door(1, origins=frozenset({"https://viewer.example"})).check(request(**here, origin="https://viewer.example"))
-    Door(1, origins=frozenset({"*"})).check(request(**here, origin="https://viewer.example"))
+    Door(1).check(request(**here), takes_files=False)
+    Door(1).check(request(**here, origin="http://127.0.0.1:8000"), takes_files=False)
+    for origins in ({"https://viewer.example"}, {"*"}):
+        door = Door(1, origins=frozenset(origins))
+        door.check(request(**here, origin="https://viewer.example"), takes_files=False)
     for origin in ("http://evil.example", "http://127.0.0.1", "http://127.0.0.1:8001", "null", "", "http://[", "x"):
-        assert refusal(lambda origin=origin: Door(1).check(request(**here, origin=origin)))[0] == 403
-    assert refusal(lambda: Door(1).check(request(origin="")))[0] == 403
+        assert refusal(lambda origin=origin: Door(1).check(request(**here, origin=origin), takes_files=False))[0] == 403
+    assert refusal(lambda: Door(1).check(request(origin=""), takes_files=False))[0] == 403
+
+
+@pytest.mark.parametrize("gpus", ["all", "", "0", "0,1", "0,1,15"])
+def test_gpus_are_numbers_or_all(gpus: str) -> None:
+    check_arguments({"params": {"gpus": gpus}}, of_task=True)
+
+
+@pytest.mark.parametrize("gpus", ["\0", "0\0", "0,", ",0", "1 2", "-1", "all,0", "--help", "٣"])
+def test_gpus_that_are_none_are_refused(gpus: str) -> None:
+    assert refusal(lambda: check_arguments({"params": {"gpus": gpus}}, of_task=True))[0] == 422
+
+
+def test_parameters_that_no_process_can_be_started_with_are_refused() -> None:
+    assert refusal(lambda: check_arguments({"params": {"a": "x" * 70_000}}, of_task=True))[0] == 413
+    assert refusal(lambda: check_arguments({"params": {"a": "x\0y"}}, of_task=True))[0] == 422
+    check_arguments({"params": {"a": "x" * 60_000}}, of_task=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from monailabel.endpoints import datastore
@@ -108,3 +108,32 @@ def test_every_route_asks_who_it_is() -> None:
     for route in routes:
         asks = any(isinstance(dependency.call, RBAC) for dependency in route.dependant.dependencies)
         assert asks or route.path == CONFIGURATION_PATH, route.path
+
+
+def test_uploads_are_not_left_behind_when_an_endpoint_fails(tmp_path: Path) -> None:
+    copies = [tmp_path / "first", tmp_path / "second"]
+
+    async def endpoint(background_tasks: BackgroundTasks, image: str) -> dict[str, str]:
+        for copy in copies:
+            copy.write_bytes(b"two gigabytes")
+            background_tasks.add_task(copy.unlink)
+        if image == "unknown":
+            raise HTTPException(404, "there is no such image")
+        return {"image": image}
+
+    server = FastAPI()
+    server.add_api_route("/label", in_thread(endpoint, of_task=False), methods=["PUT"])
+    for image, status in (("unknown", 404), ("known", 200)):
+        assert TestClient(server).put("/label", params={"image": image}).status_code == status
+        assert not any(copy.exists() for copy in copies)
+
+
+@pytest.mark.parametrize("body", ["NaN", "[1, Infinity]", '"\\ud800"', "{", '{"a": NaN}'])
+def test_a_body_that_is_no_json_is_refused_and_not_told_again(body: str) -> None:
+    server = FastAPI()
+    serve_routes(server, door=Door(upload_bytes=1), dicomweb=False)
+    answer = TestClient(server, base_url="http://localhost", raise_server_exceptions=False).post(
+        "/activelearning/first", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -184,3 +185,54 @@ def test_a_full_disk_costs_nothing_that_was_saved(small_disk: Path, label: Path)
     assert again.get_label_info("one", "final")["kept"] is True
     again.save_label("one", str(label), "final", {"small": True})
     assert again.get_label_info("one", "final")["small"] is True
+
+
+@pytest.mark.parametrize("name", ["2: T1 SAG", "O'Brien", "CT [lung]", "a&b", "50 % water", "a..b", "膝" * 60])
+def test_images_are_called_as_slicer_calls_them(folder: Path, label: Path, tmp_path: Path, name: str) -> None:
+    make_images(tmp_path, ["new.png"])
+    assert open_studies(folder).add_image(name, str(tmp_path / "new.png"), {}) == name
+    open_studies(folder).save_label(name, str(label), "final", {})
+    studies = open_studies(folder)
+    assert Path(studies.get_label_uri(name, "final")).read_bytes() == b"a label"
+    assert studies.get_labeled_images() == [name]
+
+
+@pytest.mark.parametrize("name", [" a", "a ", "膝" * 67, "a\udcff"])
+def test_names_that_no_file_can_have_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(HTTPException) as caught:
+        open_studies(folder).add_image(name, str(folder / "one.png"), {})
+    assert caught.value.status_code == 422
+
+
+def test_an_image_is_not_replaced_by_another_one(folder: Path, label: Path, tmp_path: Path) -> None:
+    studies = open_studies(folder)
+    studies.save_label("one", str(label), "final", {"by": "me"})
+    Image.new("L", (4, 4), 9).save(tmp_path / "one.tif")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(HTTPException) as caught:
+        studies.add_image("one", str(tmp_path / "one.tif"), {})
+    assert (caught.value.status_code, "another image 'one'" in caught.value.detail) == (409, True)
+    # The same file again is no other image.
+    assert studies.add_image("one", str(folder / "one.png"), {}) == "one"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert studies.get_label_info("one", "final")["by"] == "me"
+
+
+@pytest.mark.parametrize("name", ["id", "path", "score", "slice", "waiting", "problem"])
+def test_notes_do_not_hide_what_a_next_sample_is(folder: Path, tmp_path: Path, name: str) -> None:
+    make_images(tmp_path, ["new.png"])
+    studies = open_studies(folder)
+    for action in (
+        lambda: studies.update_image_info("one", {name: "two"}),
+        lambda: studies.add_image("new", str(tmp_path / "new.png"), {name: "two"}),
+    ):
+        with pytest.raises(HTTPException) as caught:
+            action()
+        assert caught.value.status_code == 422
+    assert studies.get_image_info("one").get(name) != "two"
+
+
+def test_names_in_another_encoding_or_of_other_systems_hinder_nothing(folder: Path) -> None:
+    for name in (b"M\xfcller.png", b"._one.png"):
+        (folder / os.fsdecode(name)).write_bytes((folder / "one.png").read_bytes())
+    assert sorted(open_studies(folder).list_images()) == ["four", "one", "three", "two"]

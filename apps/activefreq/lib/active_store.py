@@ -221,10 +221,12 @@ class ActiveStore:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
+                cursor.execute("COMMIT")
             except BaseException:
-                cursor.execute("ROLLBACK")
+                # A full disk may have ended it already.
+                if self._connection.in_transaction:
+                    cursor.execute("ROLLBACK")
                 raise
-            cursor.execute("COMMIT")
 
 
 class ActiveStores:
@@ -259,6 +261,9 @@ def _place(folder: Path) -> Path:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     try:
+        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise sqlite3.DatabaseError(sound)
         if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
             connection.executescript(f"DROP TABLE IF EXISTS scores; PRAGMA user_version = {_FORMAT};")
         connection.executescript(_SCHEMA)

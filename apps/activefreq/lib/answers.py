@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import sqlite3
 from collections.abc import Iterator
 
 import psutil
@@ -40,6 +41,10 @@ def http_errors() -> Iterator[None]:
         raise HTTPException(502, f"another server does not answer as it should: {error}") from error
     except FileNotFoundError as error:
         raise HTTPException(404, "a file that this needs is not there (any more)") from error
+    except sqlite3.OperationalError as error:
+        full = "full" in str(error)
+        reason = "the server's disk is full" if full else f"the server's database is busy: {error}"
+        raise HTTPException(507 if full else 503, reason) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HTTPException(507, "the server's disk is full; nothing was changed") from error

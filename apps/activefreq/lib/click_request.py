@@ -9,6 +9,8 @@ from typing import Any
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 
+MOST_CLICKS = 1000
+"""Of one request: each is a pass through the network, which nobody can stop."""
 EXTENSIONS = (".nrrd", ".nii.gz", ".nii")
 """Files in which a mask can be answered; all keep the image's geometry."""
 
@@ -57,6 +59,10 @@ class ClickRequest:
             InputError: Naming the entry, and the point in it, that cannot be used.
         """
         ordered = request.get("clicks")
+        for name in ("clicks", "foreground", "background"):
+            value = request.get(name)
+            if isinstance(value, list) and len(value) > MOST_CLICKS:
+                raise InputError(f"{name} has {len(value)} points, but a request takes {MOST_CLICKS} at most")
         slices = _unordered(request, size) if ordered is None else _ordered(ordered, size)
         extension = request.get("result_extension") or EXTENSIONS[0]
         if extension not in EXTENSIONS:

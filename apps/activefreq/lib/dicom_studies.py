@@ -30,6 +30,7 @@ from monailabel.utils.others.generic import md5_digest
 from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
+from activefreq.files.checks import last_line
 from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels, write_mask
 from lib.answers import http_errors
 from lib.studies import StudiesFolder
@@ -245,11 +246,11 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
             with dicomweb_errors():
                 dicom_web_download_series(None, image_id, str(series), self._client, self._fetch_by_frame)
                 info = self._dicom_info(image_id)
-            with _removed(dicom_to_nifti(str(series))) as volume:
+            with _removed(_as_nifti(series)) as volume:
                 target = self._series_folder(image_id)
                 shutil.rmtree(target, ignore_errors=True)
                 series.rename(target)
-                StudiesFolder.add_image(self, image_id, str(volume), info)
+                self._put_image(image_id, str(volume), info)
 
     def _fetch_label(self, image_id: str) -> None:
         """Brings the newest segmentation of an image here, if it is not."""
@@ -307,6 +308,14 @@ def dicomweb_errors() -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
+
+
+def _as_nifti(series: Path) -> str:
+    """A new NIfTI file of a series that was downloaded. Raises `InputError` if ITK cannot make one of it."""
+    try:
+        return str(dicom_to_nifti(str(series)))
+    except RuntimeError as error:
+        raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
 
 
 @contextlib.contextmanager

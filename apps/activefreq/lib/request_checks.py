@@ -7,9 +7,11 @@ done.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -28,8 +30,12 @@ searched for Python modules by the processes that train."""
 JSON_BYTES = 1 << 20
 """The longest body that is no file."""
 
+TASK_BYTES = 1 << 16
+"""The longest parameters of a task that runs in a process of its own."""
+
 _DEPTH = 32
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+_GPUS = re.compile(r"(all|\d{1,3}(,\d{1,3}){0,63})?", re.ASCII)
 _HASHES = ("SHA256", "SHA512", "MD5")
 
 
@@ -55,6 +61,8 @@ def check_json(name: str, value: Any) -> None:
                 item.encode()
             except UnicodeEncodeError as error:
                 raise HTTPException(422, f"{name} holds text that is not Unicode: {item[:80]!r}") from error
+            if "\0" in item:
+                raise HTTPException(422, f"{name} holds a null character: {item[:80]!r}")
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -63,8 +71,8 @@ def check_params(params: Mapping[str, Any]) -> None:
         if name in params:
             raise HTTPException(422, f"params must not set {name!r}: it is part of the request's address")
     gpus = params.get("gpus")
-    if not (gpus is None or isinstance(gpus, str)):
-        raise HTTPException(422, f"gpus must be text such as 'all' or '0,1', not {str(gpus)[:80]}")
+    if not (gpus is None or (isinstance(gpus, str) and _GPUS.fullmatch(gpus))):
+        raise HTTPException(422, f"gpus must be text such as 'all' or '0,1', not {str(gpus)[:80]!r}")
     tracking = params.get("tracking_uri") or ""
     if tracking != settings.MONAI_LABEL_TRACKING_URI and not str(tracking).startswith(("http://", "https://")):
         raise HTTPException(422, "tracking_uri must be a web address, or what MONAI_LABEL_TRACKING_URI names")
@@ -85,6 +93,9 @@ def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
             parsed = parse_object(name, value) if isinstance(value, str) else value
             check_json(name, parsed)
             if of_task:
+                # A process is started with them as its argument.
+                if len(json.dumps(parsed)) > TASK_BYTES:
+                    raise HTTPException(413, f"{name} must not be longer than {TASK_BYTES} characters")
                 # Posted to all tasks at once, the entries are those of each task.
                 for params in (parsed, *(entry for entry in parsed.values() if isinstance(entry, dict))):
                     check_params(params)
@@ -122,21 +133,39 @@ class Door:
         upload_bytes: The most that a form with files may have.
         other_bytes: The most that any other body may have.
         origins: Of web pages that may use the server beside its own, such as "https://viewer.example"; "*" for all.
+        names: By which the server may be called beside those of `origins`, its addresses and "localhost".
     """
 
     upload_bytes: int
     other_bytes: int = JSON_BYTES
     origins: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
-    def check(self, request: Request) -> None:
-        """Raises `HTTPException`: 403 for a page from elsewhere, 411 without a length, 413 for one too large."""
-        self._check_origin(request.headers.get("origin"), request.headers.get("host", ""))
+    def check(self, request: Request, *, takes_files: bool) -> None:
+        """Raises `HTTPException`: 403 for a page from elsewhere, 411 without a length, 413 for one too large.
+
+        Args:
+            takes_files: Whether the route takes a form; anything else sent as one is not read.
+        """
+        host = request.headers.get("host", "")
+        self._check_name(host)
+        self._check_origin(request.headers.get("origin"), host)
         if "transfer-encoding" in request.headers:
             raise HTTPException(411, "the request must tell its length (Content-Length)")
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
-        limit = self.upload_bytes if is_form else self.other_bytes
+        limit = self.upload_bytes if is_form and takes_files else self.other_bytes
         if int(request.headers.get("content-length") or 0) > limit:
             raise HTTPException(413, f"the request is larger than the {limit} bytes that this server takes")
+
+    def _check_name(self, host: str) -> None:
+        """Else a page elsewhere could have its own name lead here, and be a page of this server (DNS rebinding)."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = host
+        known = self.names | {urlsplit(origin).hostname or "" for origin in self.origins} | {"", "localhost"}
+        if "*" not in self.origins and name not in known and not _is_address(name):
+            raise HTTPException(403, f"this server is not known as {name[:80]!r} (--conf origins names its pages)")
 
     def _check_origin(self, origin: str | None, host: str) -> None:
         """Else any page that somebody here visits could read the images: MONAI Label allows it to all (CORS)."""
@@ -148,6 +177,20 @@ class Door:
             own = False
         if not own:
             raise HTTPException(403, f"pages of {origin[:80]!r} may not use this server (--conf origins names who may)")
+
+
+def own_names() -> frozenset[str]:
+    """What this computer is called in its network."""
+    name = socket.gethostname().lower()
+    return frozenset({name, f"{name}.local", socket.getfqdn().lower()})
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _leaves(name: str, value: Any, depth: int) -> Iterator[Any]:

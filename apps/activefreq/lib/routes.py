@@ -11,25 +11,30 @@ anybody replace or remove the weights, or restart the app.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import params as parameters
 from fastapi.concurrency import run_in_threadpool
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints import activelearning, datastore, infer, info, login, logs, model, ohif, proxy, scoring, train
 from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
@@ -77,8 +82,20 @@ def serve_routes(server: FastAPI, *, door: Door, dicomweb: bool) -> None:
     if dicomweb:
         passing = guarded_route(replace(door, other_bytes=door.upload_bytes))
         own += [_like(route, passed_on(route.endpoint), passing, prefix) for route in _routes(proxy.router)]
+    server.add_exception_handler(RequestValidationError, _refused)
     kept = [route for route in server.router.routes if isinstance(route, (Route, Mount)) and route.path in OWN_ROUTES]
     server.router.routes[:] = [*kept, *own]
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """422 without what was sent, which may be nothing that JSON has."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{key: one[key] for key in ("loc", "msg", "type") if key in one} for one in error.errors()]
+    return JSONResponse({"detail": jsonable_encoder(problems, custom_encoder={str: _printable})}, status_code=422)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def guarded_route(door: Door) -> type[APIRoute]:
@@ -87,10 +104,11 @@ def guarded_route(door: Door) -> type[APIRoute]:
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
             handle = super().get_route_handler()
+            takes_files = any(isinstance(field.field_info, parameters.Form) for field in self.dependant.body_params)
 
             async def guarded(request: Request) -> Response:
                 with http_errors():
-                    door.check(request)
+                    door.check(request, takes_files=takes_files)
                     remember_browser(request)
                     return await handle(request)
 
@@ -105,7 +123,8 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
     def run(**arguments: Any) -> Any:
         check_arguments(arguments, of_task=of_task)
         _check_task(endpoint, arguments)
-        answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        with cleaned_up(arguments):
+            answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
             raise HTTPException(404, "there is no such file")
         if endpoint is datastore.api_download_dataset:
@@ -114,6 +133,18 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
         return answer
 
     return _dressed(run, endpoint)
+
+
+@contextlib.contextmanager
+def cleaned_up(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Removes the copies of uploaded files that an endpoint made, if it fails: its background tasks do so otherwise."""
+    try:
+        yield
+    except BaseException:
+        for value in arguments.values():
+            for task in value.tasks if isinstance(value, BackgroundTasks) else ():
+                task.func(*task.args, **task.kwargs)
+        raise
 
 
 def passed_on(endpoint: Endpoint) -> Callable[..., Any]:
@@ -145,7 +176,11 @@ def run_inference(
     if label and (label.filename or "").endswith(".bin"):
         raise HTTPException(422, "a previous mask must be an image file that has the grid of its image")
     app = app_instance()
+    if output == infer.ResultType.dicom_seg and not isinstance(app.datastore(), DICOMWebDatastore):
+        raise HTTPException(422, "output=dicom_seg is for studies of a DICOMweb server, which these are not")
     if session_id:
+        # What the address names beside the session would be taken if the session ended meanwhile.
+        image = ""
         check_session(session_id)
         sessions = app.sessions()
         if sessions is None or sessions.get_session(session_id) is None:
@@ -154,7 +189,8 @@ def run_inference(
         if not image:
             raise HTTPException(422, "the request names no image: give image, session_id or file")
         app.datastore().get_image_uri(image)
-    return infer.run_inference(background_tasks, model, image, session_id, json.dumps(checked), file, label, output)
+    with cleaned_up({"background_tasks": background_tasks}):
+        return infer.run_inference(background_tasks, model, image, session_id, json.dumps(checked), file, label, output)
 
 
 def parse_params(params: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import functools
 import logging
-import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -23,14 +23,32 @@ logger = logging.getLogger(__name__)
 EXTENSIONS = ("nii.gz", "nii", "nrrd", "mha", "jpg", "jpeg", "png", "tif", "tiff", "dcm")
 """Image files that are found in a folder of studies, in small or capital letters."""
 
-_NAME = re.compile(r"\w[\w .,+=@()-]*")
+_NAME_BYTES = 200
+_OWN_FACTS = ("id", "path", "waiting", "score", "slice", "problem")
+"""What the answer to a next sample says of an image; notes of these names would hide it."""
 
 
 def check_name(kind: str, name: str) -> str:
     """Returns a name that is to become a file's; 422 if it could lead out of its folder."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
-        raise HTTPException(422, f"the {kind} {name!r} cannot be used as a file name")
+    if not isinstance(name, str) or not _is_file_name(name):
+        raise HTTPException(422, f"the {kind} {name[:80]!r} cannot be used as a file name")
     return name
+
+
+def _is_file_name(name: str) -> bool:
+    """3D Slicer calls images as it shows them, such as "2: T1 [SAG]"."""
+    if not name or name != name.strip() or name.startswith(".") or not name.isprintable() or {"/", "\\"} & {*name}:
+        return False
+    try:
+        return len(name.encode()) <= _NAME_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_facts(info: Mapping[str, Any]) -> None:
+    for name in _OWN_FACTS:
+        if name in info:
+            raise HTTPException(422, f"notes to an image cannot have the entry {name!r}")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -87,8 +105,23 @@ class StudiesFolder(LocalDatastore):
         return image_id
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Adds an image; the same image again changes nothing. Raises `HTTPException` (409) for another of its name."""
         name, _ = self._to_id(Path(image_filename).name)
         image_id = check_name("image id", image_id or name)
+        _check_facts(image_info or {})
+        with http_errors(), self._guard:
+            self._init_from_datastore_file()
+            known = self._datastore.objects.get(image_id)
+            if known is not None:
+                # Its labels would become those of another image.
+                path = Path(self._datastore.image_path()) / self._filename(image_id, known.image.ext)
+                if path.is_file() and filecmp.cmp(path, image_filename, shallow=False):
+                    return image_id
+                raise HTTPException(409, f"there is another image {image_id!r}: remove it, or give this another name")
+            return self._put_image(image_id, image_filename, image_info)
+
+    def _put_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Adds an image in place of what there is of that name."""
         extension = self._extension(image_filename)
         with http_errors(), self._guard:
             self._init_from_datastore_file()
@@ -104,6 +137,7 @@ class StudiesFolder(LocalDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         if not isinstance(info.get("strategy", {}), dict):
             raise HTTPException(422, "the entry 'strategy' of an image is MONAI Label's, and an object")
+        _check_facts(info)
         if set(info) == {"strategy"}:
             # Who was given the image when, at every next sample: of no use after this server, and not worth
             # writing the whole file, which takes seconds where there are many images. See `active_store`.
@@ -183,7 +217,9 @@ class StudiesFolder(LocalDatastore):
         found = {}
         for file in sorted(self._list_files(folder, self._extensions)):
             name, extension = self._to_id(file)
-            if name and self._filename(name, extension) == file:
+            if not _is_file_name(file):
+                logger.warning("%r in %s is not offered: its name cannot be used", file, folder)
+            elif name and self._filename(name, extension) == file:
                 found[name] = DataModel(info={"ts": int(time.time()), "name": file}, ext=extension)
         return found
 
@@ -208,6 +244,13 @@ class StudiesFolder(LocalDatastore):
             with atomic_write(self._datastore_config_path) as temporary:
                 temporary.write_text(text)
             self._config_ts = _stamp(Path(self._datastore_config_path))
+
+    def _on_any_event(self, event: Any) -> None:
+        """What a watcher does not catch ends it, and nothing new would be seen any more."""
+        try:
+            super()._on_any_event(event)
+        except Exception:
+            logger.exception("The studies could not be looked through after a change")
 
     def _on_moved(self, event: Any) -> None:
         if event.dest_path == self._datastore_config_path:

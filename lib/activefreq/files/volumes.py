@@ -25,6 +25,7 @@ from nibabel.spatialimages import HeaderDataError
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
 
 MAX_VOXELS = 1_000_000_000
@@ -318,6 +319,7 @@ def _nifti_voxels(path: Path) -> np.ndarray:
 
 
 def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
+    check_data_file(Path(file))
     reader = sitk.ImageFileReader()
     reader.SetFileName(file)
     try:

@@ -12,7 +12,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from activefreq.errors import CheckpointError, InputError
 from activefreq.files.raster import is_raster
-from activefreq.files.volumes import read_label_volume, resample_labels
+from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels
 from lib.answer_file import write_answer
 from lib.answers import http_errors
 from lib.click_memory import ClickMemory
@@ -138,9 +138,11 @@ def _previous_mask(label: str | None, path: Path, image: LoadedImage) -> np.ndar
     shape = image.volume.array.shape[:3]
     if label is None:
         return np.zeros(shape, bool)
+    # By its header: what is packed well can be far larger than the request.
+    size = read_geometry(label).shape
+    if size != shape:
+        raise InputError(f"the previous mask has {size[::-1]} voxels, but the image has {image.size}")
     mask = read_label_volume(Path(label))
-    if mask.array.shape != shape:
-        raise InputError(f"the previous mask has {mask.array.shape[::-1]} voxels, but the image has {image.size}")
     if not (is_raster(label) or is_raster(path)):
         mask = resample_labels(mask, image.volume.geometry)
     return mask.array != 0

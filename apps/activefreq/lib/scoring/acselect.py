@@ -22,7 +22,7 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.session.automatic import automatic_answer
 from activefreq.session.state import prepare_image
 from lib.active_store import ActiveStore, ActiveStores, StoredScore
-from lib.background import Pace, is_scoring_process
+from lib.background import Pace, is_orphaned, is_scoring_process
 from lib.images import ImageCache
 from lib.labelled import images_to_score
 from lib.served_model import ServedModel
@@ -85,6 +85,9 @@ class AcSelectScoring(ScoringMethod):
         for image in sorted(images_to_score(datastore), key=lambda image: (image in known, image)):
             if self._model.current() is not loaded:
                 return False
+            if is_orphaned():
+                # The server is gone.
+                return True
             score, embedding, stamp, problem = None, None, "", ""
             try:
                 path = Path(datastore.get_image_uri(image))
@@ -94,7 +97,7 @@ class AcSelectScoring(ScoringMethod):
                     counts["kept"] += 1
                     continue
                 score, embedding = _look_at_file(loaded.segmenter.model, path, pace)
-            except (InputError, HTTPException, OSError, MemoryError) as error:
+            except (InputError, HTTPException, OSError, MemoryError, RuntimeError) as error:
                 problem = str(getattr(error, "detail", error)) or type(error).__name__
                 logger.warning("%s cannot be scored: %s", image, problem)
                 counts["unusable"] += 1
