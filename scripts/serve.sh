@@ -2,8 +2,8 @@
 # Sets the environment up if need be, then starts MONAI Label with the ActiveFreq app:
 #   bash scripts/serve.sh              on sample studies, which it puts into out/sample_studies
 #   bash scripts/serve.sh STUDIES      on a folder of images, or a DICOMweb URL
-# HOST (127.0.0.1) and PORT (8000) can be set in the environment; what follows STUDIES goes to `monailabel start_server`.
-# There is no login: only this computer is served unless HOST says otherwise.
+# ACTIVEFREQ_HOST (127.0.0.1) and PORT (8000) can be set in the environment; what follows STUDIES goes to `monailabel start_server`.
+# There is no login: only this computer is served unless ACTIVEFREQ_HOST says otherwise.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 case "${1:-}" in
@@ -26,4 +26,4 @@ shift "$(($# > 0))"
 
 # Not the `monailabel` command: it breaks arguments at spaces.
 exec python -m monailabel.main start_server --app "$root/apps/activefreq" --studies "$studies" \
-    --host "${HOST:-127.0.0.1}" --port "${PORT:-8000}" "$@"
+    --host "${ACTIVEFREQ_HOST:-127.0.0.1}" --port "${PORT:-8000}" "$@"

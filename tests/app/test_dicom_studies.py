@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -276,3 +277,24 @@ def test_images_are_not_added_here(studies):
     with pytest.raises(HTTPException) as refusal:
         studies.add_image("new", "new.nii.gz", {})
     assert refusal.value.status_code == 405
+
+
+def test_segmentations_of_other_programs_that_cannot_be_read_hinder_nothing(server, studies, labelled, caplog):
+    image, mask, _ = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    (good,) = [dataset for dataset in server.instances if dataset.Modality == "SEG"]
+    # One with probabilities in it, of another image, and one of which the server tells nothing.
+    other = server.add(scan(2)[0], "other")
+    strange = copy.deepcopy(good)
+    strange.SegmentationType, strange.SeriesInstanceUID = "FRACTIONAL", "1.2.3.4"
+    strange.ReferencedSeriesSequence[0].SeriesInstanceUID = other
+    silent = copy.deepcopy(good)
+    silent.SeriesInstanceUID = "1.2.3.5"
+    server.instances += [strange, silent]
+    told = server.retrieve_series_metadata
+    server.retrieve_series_metadata = lambda study, series: [] if series == "1.2.3.5" else told(study, series)
+    studies.forget_lists()
+    assert set(studies.get_labeled_images()) == {image, other}
+    assert studies.status()["total"] == 2
+    assert [Path(row["image"]) for row in studies.datalist()] == [Path(studies.get_image_uri(image))]
+    assert f"{other} is left out" in caplog.text

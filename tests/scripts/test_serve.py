@@ -28,7 +28,7 @@ def serve(tmp_path: Path) -> Path:
 def told(serve: Path, *arguments: str, **environment: str) -> list[list[str]]:
     """The arguments of each program that was started."""
     told = serve.parents[1] / "told.txt"
-    variables = {name: value for name, value in os.environ.items() if name not in ("HOST", "PORT")}
+    variables = {name: value for name, value in os.environ.items() if name not in ("ACTIVEFREQ_HOST", "PORT")}
     result = subprocess.run(
         ["bash", serve, *arguments],
         env={**variables, "TOLD": str(told), **environment},
@@ -57,7 +57,16 @@ def test_sample_studies_are_made_where_none_are_given(serve: Path, tmp_path: Pat
 def test_paths_with_spaces_host_port_and_more_are_passed_on(serve: Path, tmp_path: Path) -> None:
     studies = tmp_path / "my studies"
     studies.mkdir()
-    (started,) = told(serve, str(studies), "--conf", "label", "a lesion", HOST="10.0.0.1", PORT="9000")
+    (started,) = told(
+        serve,
+        str(studies),
+        "--conf",
+        "label",
+        "a lesion",
+        ACTIVEFREQ_HOST="10.0.0.1",
+        HOST="x86_64-conda-linux-gnu",
+        PORT="9000",
+    )
     assert started[started.index("--studies") + 1] == str(studies)
     assert started[started.index("--app") + 1] == str(tmp_path / "apps" / "activefreq")
     assert started[-7:] == ["--host", "10.0.0.1", "--port", "9000", "--conf", "label", "a lesion"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sysconfig
@@ -42,6 +43,8 @@ LIST_SECONDS = 30.0
 """How long lists of series are believed unless MONAI_LABEL_DICOMWEB_CACHE_EXPIRY is set."""
 
 FINAL = DefaultLabelTag.FINAL.value
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -156,10 +159,13 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         return StudiesFolder.get_label_uri(self, label_id, label_tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        rows = [
-            {"image": self.get_image_uri(image_id), "label": self.get_label_uri(image_id, FINAL)}
-            for image_id in self.get_labeled_images()
-        ]
+        rows = []
+        for image_id in self.get_labeled_images():
+            try:
+                rows.append({"image": self.get_image_uri(image_id), "label": self.get_label_uri(image_id, FINAL)})
+            except (HTTPException, InputError) as error:
+                # Such as of another program's segmentation, of a kind that cannot be read.
+                logger.warning("%s is left out: %s", image_id, getattr(error, "detail", error))
         if full_path:
             return rows
         return [{key: os.path.relpath(path, self._datastore_path) for key, path in row.items()} for row in rows]
@@ -218,7 +224,8 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
     def _describe(self, uid: str, *, study: str) -> SegmentationSeries:
         with dicomweb_errors():
-            described = Dataset.from_json(self._client.retrieve_series_metadata(study, uid)[0])
+            found = self._client.retrieve_series_metadata(study, uid)
+        described = Dataset.from_json(found[0]) if found else Dataset()
         references = described.get("ReferencedSeriesSequence") or []
         return SegmentationSeries(
             made=str(described.get("ContentDate") or "") + str(described.get("ContentTime") or ""),
@@ -269,7 +276,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                     dicom_web_download_series(
                         segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
                     )
-                with _removed(dicom_to_nifti(str(series), is_seg=True)) as cropped, http_errors():
+                with _removed(_as_nifti(series, is_seg=True)) as cropped, http_errors():
                     # A DICOM-SEG may hold only the slices that are not empty.
                     whole = resample_labels(read_label_volume(cropped), read_geometry(image))
                     label = temporary / "label.nii.gz"
@@ -310,11 +317,11 @@ def dicomweb_errors() -> Iterator[None]:
         raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
 
 
-def _as_nifti(series: Path) -> str:
-    """A new NIfTI file of a series that was downloaded. Raises `InputError` if ITK cannot make one of it."""
+def _as_nifti(series: Path, *, is_seg: bool = False) -> str:
+    """A new NIfTI file of a series that was downloaded. Raises `InputError` if none can be made of it."""
     try:
-        return str(dicom_to_nifti(str(series)))
-    except RuntimeError as error:
+        return str(dicom_to_nifti(str(series), is_seg=is_seg))
+    except Exception as error:  # ITK and pydicom-seg have no errors of their own
         raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
 
 
