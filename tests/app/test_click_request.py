@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -108,10 +109,30 @@ json_values = st.recursive(
     )
 )
 def test_any_json_is_read_or_refused(request_: dict[str, Any]) -> None:
-    try:
-        parsed = ClickRequest.parse(request_, SIZE)
-    except InputError:
+    with contextlib.suppress(InputError):
+        ClickRequest.parse(request_, SIZE)
+
+
+points = st.lists(st.tuples(st.integers(-2, 51), st.integers(-2, 41), st.integers(-1, 8)).map(list), max_size=4)
+
+
+@given(points, points)
+def test_points_inside_the_image_are_clicks_and_others_are_refused(
+    foreground: list[list[int]], background: list[list[int]]
+) -> None:
+    request = {"foreground": foreground, "background": background}
+    inside = all(0 <= i < 50 and 0 <= j < 40 and 0 <= k < 8 for i, j, k in (*foreground, *background))
+    if not inside:
+        with pytest.raises(InputError, match="is outside the image of 50 x 40 x 8 voxels"):
+            ClickRequest.parse(request, SIZE)
         return
+    parsed = ClickRequest.parse(request, SIZE)
+    made = {
+        (click.x, click.y, k, click.positive)
+        for k, clicks in parsed.slices.items()
+        for click in (*clicks.positives, *clicks.negatives)
+    }
+    assert made == {(*point, side) for side, part in ((True, foreground), (False, background)) for point in part}
     for k, clicks in parsed.slices.items():
         assert 0 <= k < 8
         for click in (*clicks.positives, *clicks.negatives):

@@ -73,7 +73,7 @@ images |= st.sampled_from(["/etc/passwd", "../secret", "../secret.png", "{folder
 
 
 @bounded
-@given(image=images, params=params, output=st.sampled_from([None, "image", "json", "all", "dicom"]))
+@given(image=images, params=params, output=st.sampled_from([None, "image", "json", "all", "dicom_seg", "dicom"]))
 def test_clicks_of_every_kind(worn_server: Server, image: str, params: str, output: str | None) -> None:
     image = image.replace("{folder}", str(worn_server.output.parent))
     query = {"image": image, **({"output": output} if output else {})}

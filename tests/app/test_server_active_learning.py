@@ -168,7 +168,7 @@ def test_without_a_click_the_second_task_answers_what_the_model_sees(
     facts, labels = infer(server, "activefreq_regions", "good_volume", client_id="nobody")
     assert not facts["by_clicks"]
     slices = read_volume(server.studies / "good_volume.nrrd").array
-    for k in (0, 4, 8):
+    for k in range(len(slices)):
         seen = automatic_probability(session.model, prepare_image(slices[k])) > 0.5
         assert seen[labels[k] > 0].all()
         assert (labels[k] == 1).any() == seen.any()
