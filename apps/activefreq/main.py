@@ -39,6 +39,7 @@ from lib.settings import AppSettings
 from lib.strategies import make_strategies
 from lib.studies import StudiesFolder
 from lib.trainers import make_trainers
+from lib.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,14 @@ class ActiveFreqApp(MONAILabelApp):
     @property
     def _on_dicomweb(self) -> bool:
         return self.studies.startswith(("http://", "https://"))
+
+    def _load_sessions(self, load: bool = False) -> Uploads | None:
+        return Uploads(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY) if load else None
+
+    def cleanup_sessions(self) -> None:
+        # MONAI Label's own removes nothing after a start until somebody has uploaded something.
+        if self._sessions is not None:
+            self._sessions.remove_expired()
 
     def init_infers(self) -> dict[str, InferTask]:
         return make_infers(self._settings, self._model)

@@ -298,3 +298,12 @@ def test_segmentations_of_other_programs_that_cannot_be_read_hinder_nothing(serv
     assert studies.status()["total"] == 2
     assert [Path(row["image"]) for row in studies.datalist()] == [Path(studies.get_image_uri(image))]
     assert f"{other} is left out" in caplog.text
+
+
+@pytest.mark.parametrize("entries", [[1], 5, [{"idx": "x"}], "lesion", [{"idx": None}]])
+def test_names_of_structures_that_cannot_be_read_are_refused(server, studies, labelled, entries):
+    image, mask, _ = labelled
+    with pytest.raises(HTTPException) as caught:
+        studies.save_label(image, str(mask), "final", {"label_info": entries})
+    assert (caught.value.status_code, "label_info must be a list" in caught.value.detail) == (422, True)
+    assert not [dataset for dataset in server.instances if dataset.Modality == "SEG"]

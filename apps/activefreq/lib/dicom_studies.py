@@ -181,8 +181,8 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         label_info = dict(label_info or {})
         if label_tag == FINAL:
             with http_errors():
-                values = _label_values(label_filename, image)
-            label_info.update(self._store(image_id, label_filename, _segments(values, label_info)))
+                segments = _segments(_label_values(label_filename, image), label_info)
+            label_info.update(self._store(image_id, label_filename, segments))
         saved = StudiesFolder.save_label(self, image_id, label_filename, label_tag, label_info)
         self.forget_lists()
         return saved
@@ -345,12 +345,13 @@ def _find_dcmqi() -> None:
 
 def _label_values(label: str, image: str) -> list[int]:
     """The values of a label other than 0. Raises `InputError` if it cannot become a segmentation of the image."""
-    labels, grid = read_label_volume(label), read_geometry(image)
-    if not labels.geometry.matches(grid):
+    # By its header: what is packed well can be far larger than the request.
+    own, grid = read_geometry(label), read_geometry(image)
+    if not own.matches(grid):
         raise InputError(
-            f"the label of {labels.geometry.shape} voxels does not lie on the grid of its image of {grid.shape} voxels"
+            f"the label of {own.shape} voxels does not lie on the grid of its image of {grid.shape} voxels"
         )
-    values = [int(value) for value in np.unique(labels.array) if value != 0]
+    values = [int(value) for value in np.unique(read_label_volume(label).array) if value != 0]
     if not values:
         raise InputError("the label is empty, and a DICOM-SEG cannot be: mark something first")
     return values
@@ -363,7 +364,11 @@ def _segments(values: Sequence[int], label_info: Mapping[str, Any]) -> list[dict
         values: Of the label.
         label_info: As the clients send it: under `label_info`, a list of {"name": ..., "idx": value}.
     """
-    named = {int(entry.get("idx", order)): entry for order, entry in enumerate(label_info.get("label_info") or [], 1)}
+    entries = label_info.get("label_info") or []
+    try:
+        named = {int(entry.get("idx", order)): entry for order, entry in enumerate(entries, 1)}
+    except (TypeError, ValueError, AttributeError):
+        raise InputError('label_info must be a list of {"name": text, "idx": number}') from None
     return [_segment(value, str(named.get(value, {}).get("name") or f"label {value}")) for value in values]
 
 
