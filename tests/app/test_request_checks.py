@@ -113,6 +113,12 @@ def test_file_names_that_cannot_be_used_are_refused(name: str) -> None:
     assert refusal(lambda: check_arguments({"files": [upload("a.png"), upload(name)]}, of_task=False))[0] == 422
 
 
+@pytest.mark.parametrize("name", ["a.mhd", "a.NHDR", "b/a.b.mhd"])
+def test_headers_without_their_voxels_are_refused(name: str) -> None:
+    status, reason = refusal(lambda: check_arguments({"file": upload(name)}, of_task=False))
+    assert (status, "voxels are in another file" in reason) == (422, True)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".", "a.b", "x" * 65, "é", "a\n"])
 def test_what_is_no_name_of_a_session_is_refused(name: str) -> None:
     assert refusal(lambda: check_session(name))[0] == 404

@@ -33,6 +33,9 @@ JSON_BYTES = 1 << 20
 TASK_BYTES = 1 << 16
 """The longest parameters of a task that runs in a process of its own."""
 
+HALVES = (".mhd", ".nhdr")
+"""Headers that are read with a file beside them; what lies beside an upload is not its sender's."""
+
 _DEPTH = 32
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 _GPUS = re.compile(r"(all|\d{1,3}(,\d{1,3}){0,63})?", re.ASCII)
@@ -123,6 +126,10 @@ def check_upload(file: UploadFile) -> None:
     name = PurePosixPath(file.filename or "").name
     if file.filename and (name in ("", "..", "meta.info") or not name.isprintable() or len(name.encode()) > 200):
         raise HTTPException(422, f"the file name {(file.filename or '')[:80]!r} cannot be used")
+    if name.lower().endswith(HALVES):
+        raise HTTPException(
+            422, f"{name[:80]!r} says that its voxels are in another file: upload a file that has its own"
+        )
 
 
 @dataclass(frozen=True)
