@@ -63,11 +63,14 @@ class SlicerPlugin:
         created = self.client.create_session(str(path))
         self._show(path, image=path.name, session=created["session_id"])
 
-    def upload(self) -> None:
-        """Puts a volume of one's own into the studies, which the plugin does before it submits its label."""
+    def upload(self, name: str) -> None:
+        """Puts a volume of one's own into the studies, which the plugin does before it submits its label.
+
+        Args:
+            name: Of the volume's node: Slicer calls DICOM volumes by their number and description.
+        """
         path = self.folder / "upload.nii.gz"
         sitk.WriteImage(sitk.ReadImage(str(self.path)), str(path))
-        name = self.path.name.split(".")[0]
         self._image = self.client.upload_image(str(path), name)["image"]
         self._session = None
 

@@ -167,10 +167,11 @@ def test_an_own_volume_is_uploaded_segmented_and_kept(
     expected = expected_mask(here, sitk.GetArrayFromImage(make_volume(orientation)), facts["clicks"])
     np.testing.assert_array_equal(slicer.mask, expected)
 
-    slicer.upload()
+    name = f"2: T1 [{orientation}] O'Brien"
+    slicer.upload(name)
     slicer.submit()
-    label = sitk.ReadImage(str(server.studies / "labels" / "final" / f"own_{orientation}.nii.gz"))
-    image = sitk.ReadImage(str(server.studies / f"own_{orientation}.nii.gz"))
+    label = sitk.ReadImage(str(server.studies / "labels" / "final" / f"{name}.nii.gz"))
+    image = sitk.ReadImage(str(server.studies / f"{name}.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(label), expected)
     for point in clicks:
         assert label[point] == 1
