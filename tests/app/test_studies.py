@@ -197,7 +197,7 @@ def test_images_are_called_as_slicer_calls_them(folder: Path, label: Path, tmp_p
     assert studies.get_labeled_images() == [name]
 
 
-@pytest.mark.parametrize("name", [" a", "a ", "膝" * 67, "a\udcff"])
+@pytest.mark.parametrize("name", [" a", "a ", "膝" * 67, "a\udcff", 5, ["a"]])
 def test_names_that_no_file_can_have_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(HTTPException) as caught:
         open_studies(folder).add_image(name, str(folder / "one.png"), {})

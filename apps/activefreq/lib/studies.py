@@ -31,7 +31,7 @@ _OWN_FACTS = ("id", "path", "waiting", "score", "slice", "problem")
 def check_name(kind: str, name: str) -> str:
     """Returns a name that is to become a file's; 422 if it could lead out of its folder."""
     if not isinstance(name, str) or not _is_file_name(name):
-        raise HTTPException(422, f"the {kind} {name[:80]!r} cannot be used as a file name")
+        raise HTTPException(422, f"the {kind} {str(name)[:80]!r} cannot be used as a file name")
     return name
 
 
