@@ -50,13 +50,17 @@ def test_weights_of_an_earlier_run_are_not_taken_for_this_ones(
 
 
 def test_ctrl_c_asks_it_to_stop_and_a_second_one_stops_it() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), script.stopped_by_ctrl_c() as stopping:  # noqa: PT012
-        assert not stopping.is_set()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stopping.is_set()
-        os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    # A process that was started in the background ignores Ctrl-C from the beginning.
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), script.stopped_by_ctrl_c() as stopping:  # noqa: PT012
+            assert not stopping.is_set()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopping.is_set()
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, outer)
 
 
 @pytest.mark.parametrize(
