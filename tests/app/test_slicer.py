@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import SimpleITK as sitk
 import torch
 from PIL import Image
@@ -178,6 +179,9 @@ def test_an_own_volume_is_uploaded_segmented_and_kept(
         np.testing.assert_allclose(
             label.TransformIndexToPhysicalPoint(point), image.TransformIndexToPhysicalPoint(point), atol=1e-3
         )
+    # What a network of random weights drew is nothing that the training below should learn.
+    requests.delete(f"{server.url}/datastore/image", params={"id": name}, timeout=60).raise_for_status()
+    assert not (server.studies / f"{name}.nii.gz").exists()
 
 
 def test_automatic_segmentation_of_a_new_sample_is_answered_with_a_file(slicer: SlicerPlugin) -> None:
