@@ -24,11 +24,16 @@ def world_size() -> int:
     return distributed.get_world_size() if _joined() else 1
 
 
-def join(device: torch.device) -> None:
-    """Joins the processes that `torchrun` started, through NCCL if the device is a GPU, else through gloo."""
+def join(device: torch.device, **meeting: Any) -> None:
+    """Joins the other processes of a training, through NCCL if the device is a GPU, else through gloo.
+
+    Args:
+        meeting: Where they meet and who this one is, as `torch.distributed.init_process_group` takes it; nothing for
+            those that `torchrun` started.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **meeting)
 
 
 def leave() -> None:

@@ -9,11 +9,12 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
+from torch import multiprocessing
 
 from activefreq.data.samples import SampleSource
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.models.checkpoint import Checkpoint
+from activefreq.training.distributed import join, leave
 from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, FinetuneResult, finetune
 
 POLL_SECONDS = 0.1
@@ -101,12 +102,7 @@ def _work(
 ) -> None:
     """What each process does; the first one tells the others' parent how it goes."""
     first = rank == 0
-    on_cuda = devices[rank].startswith("cuda")
-    if on_cuda:
-        torch.cuda.set_device(devices[rank])
-    distributed.init_process_group(
-        "nccl" if on_cuda else "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(devices)
-    )
+    join(torch.device(devices[rank]), init_method=f"file://{folder}/meeting", rank=rank, world_size=len(devices))
     try:
         result = finetune(
             checkpoint,
@@ -122,4 +118,4 @@ def _work(
         raise
     if first:
         messages.put(result)
-    distributed.destroy_process_group()
+    leave()
