@@ -152,14 +152,10 @@ def _run(options: argparse.Namespace) -> int:
 def _join(name: str) -> torch.device:
     """This process's device; under torchrun it joins the others first."""
     from activefreq.session.segmenter import resolve_device
-    from activefreq.training.distributed import join
+    from activefreq.training.distributed import join_launched
 
     device = resolve_device(name)
-    if "WORLD_SIZE" in os.environ:
-        if device.type == "cuda":
-            device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
-        join(device)
-    return device
+    return join_launched(device) if "WORLD_SIZE" in os.environ else device
 
 
 def _request(options: argparse.Namespace, device: torch.device) -> TrainingRequest:

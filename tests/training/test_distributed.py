@@ -15,7 +15,7 @@ from trainees import Picture, blob_pictures, quick_config
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.config import OptimizerConfig, StageConfig
-from activefreq.training.distributed import GlobalBatchStatistics, any_of, total, world_size
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, join_launched, total, world_size
 from activefreq.training.distributed import rank as own_rank
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.objective import Exercise, Passes, exercise_losses, make_exercise
@@ -202,3 +202,28 @@ def test_statistics_of_parts_alone_would_differ() -> None:
     part = normalize(0, WORLD)["BatchNorm2d.y"]
     with pytest.raises(AssertionError):
         torch.testing.assert_close(part, expected["BatchNorm2d.y"][0::WORLD], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "processes", "expected"),
+    [
+        ("cpu", 3, 4, ("cpu", "gloo")),
+        ("cuda", 1, 2, ("cuda:1", "nccl")),
+        ("cuda", 0, 1, ("cuda:0", "nccl")),
+        # NCCL refuses two processes on one GPU.
+        ("cuda", 3, 5, ("cuda:1", "gloo")),
+    ],
+)
+def test_launched_processes_share_the_gpus_of_their_machine(
+    monkeypatch: pytest.MonkeyPatch, kind: str, rank: int, processes: int, expected: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    backends: list[str] = []
+    monkeypatch.setattr(distributed, "init_process_group", backends.append)
+    device = join_launched(torch.device(kind))
+    assert (str(device), *backends) == expected
+    assert current == ([device] if kind == "cuda" else [])

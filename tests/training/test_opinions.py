@@ -61,7 +61,41 @@ def test_an_exercise_is_judged_by_the_opinion_that_its_clicks_follow():
             assert target[negative].mean() < 0.5
 
 
-@pytest.mark.parametrize("values", [{"share": 1.5}, {"border": (0.5, 0.1)}])
+def test_growth_makes_rings_thicker_and_thinner():
+    _, target = grey_ring(2)
+    config = OpinionConfig(share=1.0, border=(0.0, 0.0), growth=0.4)
+    areas = [
+        another_opinion(target, np.random.default_rng(seed), config, rounds=2).sum() / target.sum()
+        for seed in range(60)
+    ]
+    # Its depth is half its thickness, and it grows on both sides.
+    assert np.std(areas) == pytest.approx(0.4, abs=0.1)
+    assert min(areas) < 0.8
+    assert max(areas) > 1.2
+
+
+def test_shifted_opinions_lie_beside_the_object_as_far_as_they_are_told():
+    y, x = np.mgrid[:96, :96]
+    target = (y - 48) ** 2 + (x - 48) ** 2 <= 12**2
+    config = OpinionConfig(share=1.0, border=(0.0, 0.0), shifted=1.0, shift=(0.5, 0.9))
+    for seed in range(30):
+        other = another_opinion(target, np.random.default_rng(seed), config, rounds=2)
+        assert other.sum() == target.sum()
+        distance = np.linalg.norm(np.argwhere(other).mean(0) - np.argwhere(target).mean(0))
+        assert 0.5 * 12 - 1 <= distance <= 0.9 * 12.5 + 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"share": 1.5},
+        {"shifted": -0.1},
+        {"growth": -1.0},
+        {"growth": float("nan")},
+        {"border": (0.5, 0.1)},
+        {"shift": (-0.1, 0.2)},
+    ],
+)
 def test_wrong_options_are_named(values):
     with pytest.raises(InputError, match=next(iter(values))):
         OpinionConfig(**values)

@@ -118,7 +118,32 @@ def test_views_of_a_batch_have_them_and_are_otherwise_the_same() -> None:
         assert batch.seeds == batches[0.0].seeds
 
 
-@pytest.mark.parametrize("values", [{"share": 1.5}, {"painted": -0.1}, {"area": (0.5, 0.1)}, {"area": (0.0, 0.1)}])
+def test_walls_lie_around_the_experts_object_in_the_image_as_it_is() -> None:
+    image, target = rgb_blob(0)
+    rgb = to_rgb(image)
+    config = StructureConfig(share=1.0, painted=0.0, walls=1.0, wall=(0.3, 0.3))
+    same, band = another_structure(rgb, target, rng(0), config)
+    assert same is rgb
+    assert not (band & target).any()
+    around = ndimage.distance_transform_edt(~target)
+    radius = np.sqrt(target.sum() / np.pi)
+    assert around[band].max() == pytest.approx(0.3 * radius + 0.5, abs=1.0)
+    whole = np.ones_like(target)
+    assert another_structure(rgb, whole, rng(0), config)[1] is whole
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"share": 1.5},
+        {"painted": -0.1},
+        {"area": (0.5, 0.1)},
+        {"area": (0.0, 0.1)},
+        {"walls": 0.7},
+        {"walls": -1.0},
+        {"wall": (0.0, 0.5)},
+    ],
+)
 def test_wrong_options_are_named(values: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(values))):
         StructureConfig(**values)  # type: ignore[arg-type]

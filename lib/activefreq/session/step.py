@@ -146,8 +146,9 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
         batched([question.prompt for question in questions], device),
         config.mirrors,
     )
+    answered = _probabilities(logits)
     probabilities = [
-        _paste(state.probability, logits[index, None], question.crop)
+        _paste(state.probability, answered[index, None], question.crop)
         for index, ((_, state, _), question) in enumerate(zip(requests, questions, strict=True))
     ]
     redrawn = [question.crop for question in questions]
@@ -168,8 +169,9 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
             batched([detail.fraction for detail in details], device),
         )
         redrawn = [detail.focus for detail in details]
+        answered = _probabilities(refined)
         probabilities = [
-            _paste(probability, refined[index, None], focus)
+            _paste(probability, answered[index, None], focus)
             for index, (probability, focus) in enumerate(zip(probabilities, redrawn, strict=True))
         ]
     return [
@@ -227,9 +229,14 @@ def _crop(array: np.ndarray, box: Box, side: int) -> torch.Tensor:
     return resample(part, (side, side)).contiguous()
 
 
-def _paste(probability: np.ndarray, logits: torch.Tensor, box: Box) -> np.ndarray:
-    """A copy of (H, W) with the box replaced by the sigmoid of logits (1, 1, h, w), resized."""
-    part = resample(torch.sigmoid(logits.float()).cpu(), (box.height, box.width))
+def _probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """(B, 1, h, w) on the CPU: fetched from the network's device at once, for each transfer waits for it."""
+    return torch.sigmoid(logits.float()).cpu()
+
+
+def _paste(probability: np.ndarray, answer: torch.Tensor, box: Box) -> np.ndarray:
+    """A copy of (H, W) with the box replaced by the probabilities (1, 1, h, w), resized."""
+    part = resample(answer, (box.height, box.width))
     pasted = probability.copy()
     pasted[box.slices] = part[0, 0].clamp(0.0, 1.0).numpy()
     return pasted

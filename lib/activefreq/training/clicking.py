@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
+from activefreq.session.boxes import bounding_box
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,12 @@ def _deep_click(mask: np.ndarray, rng: np.random.Generator, *, positive: bool, c
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    """Distance to the outside; computed in the mask's box, around which one ring of outside pixels is enough."""
+    depth = np.zeros(mask.shape)
+    box = bounding_box(mask)
+    if box is not None:
+        depth[box.slices] = ndimage.distance_transform_edt(np.pad(mask[box.slices], 1))[1:-1, 1:-1]
+    return depth
 
 
 def _pick(depth: np.ndarray, rng: np.random.Generator, *, positive: bool, central_share: float) -> Click:

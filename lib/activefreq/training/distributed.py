@@ -6,6 +6,7 @@ it is a few differentiable sums, so that processes on CPUs learn exactly what on
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -24,16 +25,32 @@ def world_size() -> int:
     return distributed.get_world_size() if _joined() else 1
 
 
-def join(device: torch.device, **meeting: Any) -> None:
-    """Joins the other processes of a training, through NCCL if the device is a GPU, else through gloo.
+def join(device: torch.device, *, shared: bool = False, **meeting: Any) -> None:
+    """Joins the other processes of a training, through NCCL if each has a GPU of its own, else through gloo.
 
     Args:
+        shared: Others compute on the same GPU, which NCCL refuses.
         meeting: Where they meet and who this one is, as `torch.distributed.init_process_group` takes it; nothing for
             those that `torchrun` started.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **meeting)
+    distributed.init_process_group("nccl" if device.type == "cuda" and not shared else "gloo", **meeting)
+
+
+def join_launched(device: torch.device) -> torch.device:
+    """Joins the processes that `torchrun` started; returns the device of this one.
+
+    The GPUs of a machine are dealt out to its processes. There may be more of these than GPUs: playing sessions keeps
+    a core busy for longer than a GPU, so that several processes train faster on one.
+    """
+    shared = False
+    if device.type == "cuda":
+        gpus = torch.cuda.device_count()
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % gpus)
+        shared = int(os.environ["LOCAL_WORLD_SIZE"]) > gpus
+    join(device, shared=shared)
+    return device
 
 
 def leave() -> None:

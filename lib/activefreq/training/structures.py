@@ -2,8 +2,8 @@
 
 A network that is trained on a few kinds of object forgets the others: it looks for what it knows, and not for what was
 clicked on. So a share of the views has another target than the expert's mask: a region that an unsupervised
-segmentation finds in the image, or a blob that is painted into it. What they are worth as masks does not matter; that
-the click alone says which one is meant does.
+segmentation finds in the image, a blob that is painted into it, or the wall around the expert's object. What they are
+worth as masks does not matter; that the click alone says which one is meant does.
 
 Source: pseudo-labels of unsupervised regions, as nnInteractive has them (Isensee et al., arXiv 2503.08373,
 "SuperVoxels"); here of the graph-based segmentation of Felzenszwalb and Huttenlocher (IJCV 2004).
@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import felzenszwalb
 
+from activefreq.data.borders import equivalent_radius, wall
 from activefreq.errors import InputError
 
 
@@ -26,20 +27,28 @@ class StructureConfig:
 
     Attributes:
         share: Share of the views, in [0, 1]; 0 for the experts' objects alone.
-        painted: Share of these that are painted; the others are found.
-        area: Range of a structure's area as a share of the image's.
+        painted: Share of these that are painted.
+        walls: Share of these that are a band around the expert's object; all others are found.
+        area: Range of a painted or found structure's area as a share of the image's.
+        wall: Range of a wall's thickness as a share of its object's equivalent radius sqrt(area / pi).
     """
 
     share: float = 0.0
     painted: float = 0.4
+    walls: float = 0.0
     area: tuple[float, float] = (0.003, 0.25)
+    wall: tuple[float, float] = (0.15, 0.6)
 
     def __post_init__(self) -> None:
-        for name in ("share", "painted"):
+        for name in ("share", "painted", "walls"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
         if not 0 < self.area[0] < self.area[1] < 1:
             raise InputError(f"area must be a range of shares above 0 and below 1, not {self.area!r}")
+        if self.painted + self.walls > 1:
+            raise InputError(f"painted ({self.painted}) and walls ({self.walls}) must not exceed 1 together")
+        if not 0 < self.wall[0] <= self.wall[1]:
+            raise InputError(f"wall must be a range of numbers above 0, not {self.wall!r}")
 
 
 def another_structure(
@@ -56,10 +65,15 @@ def another_structure(
     """
     if rng.random() >= config.share:
         return rgb, target
-    if rng.random() < config.painted:
+    kind = rng.random()
+    if kind < config.painted:
         return painted_blob(rgb, rng, config)
-    found = found_region(rgb, rng, config)
-    return (rgb, target) if found is None else (rgb, found)
+    if kind < config.painted + config.walls:
+        thickness = max(float(rng.uniform(*config.wall)) * equivalent_radius(target), 2.0)
+        other: np.ndarray | None = wall(target, thickness)
+    else:
+        other = found_region(rgb, rng, config)
+    return (rgb, other) if other is not None and other.any() else (rgb, target)
 
 
 def found_region(rgb: np.ndarray, rng: np.random.Generator, config: StructureConfig) -> np.ndarray | None:
