@@ -176,3 +176,13 @@ def test_strips_change_nothing(size: tuple[int, int]) -> None:
         for strip in (1, 32, 48, STRIP):
             block.strip = strip
             torch.testing.assert_close(block(x), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_a_gpu_computes_convolutions_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    model = prepare_for_inference(InteractiveModel(), CPU)
+    assert torch.backends.cudnn.allow_tf32
+    # There need be no GPU: the model stays where it is.
+    monkeypatch.setattr(InteractiveModel, "to", lambda self, *_, **__: self)
+    prepare_for_inference(model, torch.device("cuda"))
+    assert not torch.backends.cudnn.allow_tf32

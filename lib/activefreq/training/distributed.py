@@ -41,8 +41,8 @@ def join(device: torch.device, *, shared: bool = False, **meeting: Any) -> None:
 def join_launched(device: torch.device) -> torch.device:
     """Joins the processes that `torchrun` started; returns the device of this one.
 
-    The GPUs of a machine are dealt out to its processes. There may be more of these than GPUs: playing sessions keeps
-    a core busy for longer than a GPU, so that several processes train faster on one.
+    The GPUs of a machine are dealt out to its processes. There may be more of these than GPUs: each plays its sessions
+    on a core of its own, and a GPU that answers one has time for others.
     """
     shared = False
     if device.type == "cuda":
