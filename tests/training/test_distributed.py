@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,47 @@ def learn(rank: int, world: int, folder: Path | None, *, end: int = 99) -> dict[
     }
 
 
+LOCAL = quick_config(
+    batch_size=4,
+    local_steps=2,
+    stages=(StageConfig(5, 32),),
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup=2, average=0.8),
+    validate_every=0,
+    save_every=4,
+)
+
+
+def learn_locally(folder: Path, *, end: int = 99) -> dict[str, Any]:
+    """Five steps, the weights averaged after the second, the fourth and the last."""
+    run = TrainingRun(in_double(initial_model(LOCAL)), LOCAL, Mixture([blob_pictures(5)]), folder=folder)
+    resumed = run.resume()
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(run.step)
+        return run.step >= end
+
+    run.stop = stop
+    run.run()
+    return {"weights": run.model.state_dict(), "published": run.published.state_dict(), "from": resumed, "asked": asked}
+
+
+def averaged_by_hand() -> dict[str, dict[str, torch.Tensor]]:
+    """What `learn_locally` should come to: two trainings of half the views each, averaged in this process."""
+    alone = dataclasses.replace(LOCAL, batch_size=2, local_steps=1)
+    runs = [TrainingRun(in_double(initial_model(LOCAL)), alone, Mixture([blob_pictures(5)])) for _ in range(WORLD)]
+    for step in range(LOCAL.steps):
+        for rank, run in enumerate(runs):
+            run._update(make_batch(run.sources, LOCAL, step, rank=rank, world=WORLD))
+        if step in (1, 3, 4):
+            for tensors in zip(*(run._learnt() for run in runs), strict=True):
+                if tensors[0].is_floating_point():
+                    mean = torch.stack(tensors).mean(0)
+                    for tensor in tensors:
+                        tensor.data.copy_(mean)
+    return {"weights": runs[0].model.state_dict(), "published": runs[0].published.state_dict()}
+
+
 def work(rank: int, folder: Path) -> None:
     """What each of the two processes does."""
     torch.set_num_threads(1)
@@ -124,6 +166,12 @@ def work(rank: int, folder: Path) -> None:
     learn(rank, WORLD, folder / "states", end=2)
     distributed.barrier()
     results["resumed"] = learn(rank, WORLD, folder / "states")
+    for name in ("local", "again"):
+        (folder / name).mkdir(exist_ok=True)
+    results["local"] = learn_locally(folder / "local")
+    results["ended"] = learn_locally(folder / "again", end=3)
+    distributed.barrier()
+    results["again"] = learn_locally(folder / "again")
     torch.save(results, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -194,6 +242,27 @@ def test_two_processes_resume_to_the_bit(processes: list[dict[str, Any]]) -> Non
         assert found["resumed"]["told"] == found["straight"]["told"][2:]
         for name, value in found["straight"]["weights"].items():
             assert torch.equal(value, found["resumed"]["weights"][name]), name
+
+
+def test_local_steps_end_in_the_mean_of_trainings_on_parts(processes: list[dict[str, Any]]) -> None:
+    expected = averaged_by_hand()
+    for found in processes:
+        for kind, weights in expected.items():
+            for name, value in weights.items():
+                torch.testing.assert_close(found["local"][kind][name], value, rtol=1e-6, atol=1e-8)
+
+
+def test_local_steps_end_and_resume_only_where_all_agree(processes: list[dict[str, Any]]) -> None:
+    for found in processes:
+        assert found["local"]["asked"] == [2, 4, 5]
+        # Asked to end after the third step, it ends after the fourth.
+        assert found["ended"]["asked"] == [2, 4]
+        assert found["again"]["from"]
+        assert found["again"]["asked"] == [5]
+        for kind in ("weights", "published"):
+            for name, value in found["local"][kind].items():
+                assert torch.equal(value, found["again"][kind][name]), name
+                assert torch.equal(value, processes[0]["local"][kind][name]), name
 
 
 def test_statistics_of_parts_alone_would_differ() -> None:

@@ -103,6 +103,9 @@ class TrainingConfig:
         encoder_weights: Published weights that the encoder begins with: "auto" for those that a Python package brings,
             a file's path, or None for random ones.
         batch_size: Views in an optimizer step, over all processes together.
+        local_steps: Steps that each of several processes takes by itself before weights and optimizers are averaged
+            (local SGD: Stich, ICLR 2019); with 1 they average the gradients of each step. States are saved, models
+            validated, and runs ended only after an average, so that all of these come a multiple of it apart.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
         target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
         closer_share: Share of the batches of first clicks in which the second look at an answer is learned from, where
@@ -122,6 +125,7 @@ class TrainingConfig:
     encoder_weights: str | None = None
     stages: tuple[StageConfig, ...] = (StageConfig(1000, 128),)
     batch_size: int = 16
+    local_steps: int = 1
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -144,6 +148,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         _require(len(self.stages) >= 1, "stages", "one or more", self.stages)
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require(self.local_steps >= 1, "local_steps", "at least 1", self.local_steps)
         _require(self.seed >= 0, "seed", "at least 0", self.seed)
         sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
         _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
@@ -152,6 +157,9 @@ class TrainingConfig:
         _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        for name in ("validate_every", "save_every"):
+            rule = f"a multiple of the {self.local_steps} local_steps"
+            _require(getattr(self, name) % self.local_steps == 0, name, rule, getattr(self, name))
         for name in ("validation_images", "validation_clicks", "validation_batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)

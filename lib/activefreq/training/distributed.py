@@ -7,6 +7,7 @@ it is a few differentiable sums, so that processes on CPUs learn exactly what on
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -70,6 +71,20 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     summed = tensor.detach().clone()
     distributed.all_reduce(summed)
     return summed
+
+
+def average(tensors: Iterable[torch.Tensor]) -> None:
+    """Replaces each tensor of floats by the mean of the processes' tensors, in place; others stay."""
+    kinds: dict[torch.dtype, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            kinds.setdefault(tensor.dtype, []).append(tensor)
+    with torch.no_grad():
+        for members in kinds.values():
+            # In one message: there are hundreds of them.
+            mean = total(torch.cat([tensor.reshape(-1) for tensor in members])) / world_size()
+            for tensor, part in zip(members, mean.split([tensor.numel() for tensor in members]), strict=True):
+                tensor.copy_(part.view(tensor.shape))
 
 
 def any_of(flag: bool, device: torch.device) -> bool:

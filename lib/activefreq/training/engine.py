@@ -3,13 +3,14 @@
 An Ignite engine runs the steps. Every batch, and everything random that is done with it, is a pure function of the
 seed and the step, so that a state is the step, the weights and the optimizer, and a resumed run is the same run.
 
-Several processes (torchrun, or whoever has initialized torch.distributed) divide each batch among themselves.
+Several processes (torchrun, or whoever has initialized torch.distributed) divide each batch among themselves, and
+average the gradients of each step, or the weights every so many steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Batch, Mixture, PairSource, batches
 from activefreq.training.config import TrainingConfig, differences, to_plain
-from activefreq.training.distributed import GlobalBatchStatistics, any_of, rank, total, world_size
+from activefreq.training.distributed import GlobalBatchStatistics, any_of, average, rank, total, world_size
 from activefreq.training.modes import start_training
 from activefreq.training.objective import Passes, autocast, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
@@ -77,7 +78,7 @@ class TrainingRun:
         session: How sessions go, those of the training and those of its validation.
         listener: Told after every step, before the state is saved: what it writes is never behind the state. What it
             raises ends the training.
-        stop: Asked after every step; True in any process ends the run early.
+        stop: Asked after every step after which all processes have the same weights; True in any ends the run early.
         step: Steps done so far.
         best_score: The best validation's score so far.
     """
@@ -107,7 +108,9 @@ class TrainingRun:
         self._optimizer = make_optimizer(self.model, self.config)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         self._passes: nn.Module = Passes(self.model)
-        if world_size() > 1:
+        # Whether each process learns by itself, between averages of all of them.
+        self._local = world_size() > 1 and self.config.local_steps > 1
+        if world_size() > 1 and not self._local:
             # Buffers need no broadcast: the statistics that they hold are those of the global batch.
             self._passes = DistributedDataParallel(self._passes, forward_sync_buffers=False)
 
@@ -178,7 +181,7 @@ class TrainingRun:
 
         @engine.on(Events.ITERATION_COMPLETED)
         def end_early(engine: Engine) -> None:
-            if self.stop is not None and any_of(self.stop(), self.device):
+            if self.stop is not None and self._agreed and any_of(self.stop(), self.device):
                 engine.terminate()
 
         stream = batches(self.sources, self.config, start=start, rank=rank(), world=world_size())
@@ -196,7 +199,7 @@ class TrainingRun:
             group["lr"] = rate * group["factor"]
 
         exercise = make_exercise(self.model, batch, self.config, self.device, self.session)
-        together = GlobalBatchStatistics() if world_size() > 1 else nullcontext()
+        together = GlobalBatchStatistics() if world_size() > 1 and not self._local else nullcontext()
         with together, autocast(self.device, self.config.precision):
             logits = self._passes(exercise)
         losses = exercise_losses(logits, exercise, self.config.losses)
@@ -209,7 +212,7 @@ class TrainingRun:
 
         self._optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel takes the mean of the processes' gradients.
-        self._scaler.scale(losses.total * (share * world_size())).backward()
+        self._scaler.scale(losses.total * (1.0 if self._local else share * world_size())).backward()
         if self.config.optimizer.clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
@@ -218,7 +221,24 @@ class TrainingRun:
         if self._averaged is not None:
             self._averaged.update_parameters(self.model)
         self.step += 1
+        if self._local and self._agreed:
+            average(self._learnt())
         return values
+
+    @property
+    def _agreed(self) -> bool:
+        """Whether all processes have the same weights after this step."""
+        return not self._local or self.step % self.config.local_steps == 0 or self.step == self.config.steps
+
+    def _learnt(self) -> Iterator[torch.Tensor]:
+        """All that differs between processes that learn by themselves, in the same order in each."""
+        yield from self.model.state_dict().values()
+        if self._averaged is not None:
+            yield from self._averaged.module.state_dict().values()
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                # Counts of steps are scalars, the same everywhere, and stay on the CPU.
+                yield from (value for value in self._optimizer.state[parameter].values() if value.ndim)
 
     def _after_step(self, losses: MeanLosses) -> None:
         config = self.config
