@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from activefreq.acselect.clicker import standard_click
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.training.clicking import ClickSamplingConfig, correcting_click, first_clicks
@@ -59,7 +60,11 @@ def test_corrections_fall_on_the_deeper_error_and_tell_the_truth(target: np.ndar
     assert prediction[click.y, click.x] != click.positive
     missed, excess = depth(target & ~prediction), depth(prediction & ~target)
     assert (missed if click.positive else excess)[click.y, click.x] >= max(missed.max(), excess.max()) / 2
-    assert click.positive == (missed.max() >= excess.max())
+    assert click.positive == (missed.max() > excess.max())
+    # The same sign as the clicker that evaluates.
+    standard = standard_click(prediction, target, np.zeros_like(target))
+    assert standard is not None
+    assert click.positive == standard.positive
 
 
 def test_the_same_seed_clicks_the_same() -> None:

@@ -15,10 +15,10 @@ from activefreq.models.backbones import BACKBONES, BackboneConfig
 from activefreq.models.config import ModelConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Mixture, make_batch
-from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
+from activefreq.training.config import LossConfig, OptimizerConfig, StageConfig, TrainingConfig
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.modes import start_training
-from activefreq.training.objective import Passes, exercise_losses, make_exercise
+from activefreq.training.objective import Exercise, Logits, Passes, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
 from activefreq.training.start import initial_model
 from activefreq.training.state import state_files
@@ -230,6 +230,32 @@ def test_the_total_is_the_weighted_sum(blobs: list[Picture]) -> None:
     losses = exercise_losses(logits, exercise, config.losses)
     torch.testing.assert_close(losses.total, expected)
     torch.testing.assert_close(losses.detail, parts["detail"].detach())
+
+
+def test_errors_beside_the_last_click_count_more_in_both_passes(blobs: list[Picture]) -> None:
+    config = quick_config(rounds=(0.0, 1.0), losses=LossConfig(click=9.0, click_reach=6.0))
+    model = initial_model(config)
+    exercise = make_exercise(model, make_batch(Mixture([blobs]), config, 4), config, torch.device("cpu"))
+    # Not every focus box of a training holds the click.
+    held = exercise.focus_weights.amax((1, 2, 3)) > 5.0
+    assert held.any()
+    exercise = Exercise(*(part[held] for part in exercise))
+    for weights, disks in ((exercise.weights, exercise.prompt[:, 1:]), (exercise.focus_weights, exercise.disks)):
+        for weight, clicked in zip(weights[:, 0], disks.amax(1) > 0, strict=True):
+            assert weight.max() == pytest.approx(10.0, rel=0.05)
+            assert clicked.flatten()[weight.argmax()]
+
+    right = [(target * 2 - 1) * 4.0 for target in (exercise.targets, exercise.focus_targets)]
+    for number, (name, weights) in enumerate((("coarse", exercise.weights), ("refined", exercise.focus_weights))):
+        losses = []
+        for wrong in (weights == weights.amax((2, 3), keepdim=True), weights == weights.amin((2, 3), keepdim=True)):
+            answers = list(right)
+            first = torch.zeros_like(weights).flatten(1)
+            first[torch.arange(len(first)), wrong.flatten(1).int().argmax(1)] = 1.0
+            answers[number] = right[number] * (1.0 - 2.0 * first.view_as(weights))
+            logits = Logits(answers[0], answers[1], torch.zeros_like(right[1]))
+            losses.append(float(getattr(exercise_losses(logits, exercise, config.losses), name)))
+        assert losses[0] > 2 * losses[1]
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))

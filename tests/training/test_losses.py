@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
+from activefreq.training.losses import boundary_weight, click_weight, detail_target, dice_loss, focal_loss
 
 LN2 = math.log(2)
 
@@ -131,3 +131,13 @@ def test_details_are_what_shrinking_loses() -> None:
     assert not detail[56:, :].any()
     assert not detail_target(torch.zeros(1, 1, 64, 64)).any()
     assert not detail_target(torch.ones(1, 1, 64, 64)).any()
+
+
+def test_the_weight_around_a_click_falls_off_as_it_is_told() -> None:
+    weight = click_weight((20.0, 12.0), 48, emphasis=3.0, reach=8.0)
+    assert weight.shape == (1, 1, 48, 48)
+    assert weight[0, 0, 20, 12].item() == pytest.approx(4.0)
+    for y, x in ((28, 12), (12, 12), (20, 4), (20, 20)):
+        assert weight[0, 0, y, x].item() == pytest.approx(1 + 3 / math.e, rel=1e-6)
+    assert weight[0, 0, 47, 47].item() == pytest.approx(1.0, abs=1e-6)
+    assert (click_weight((20.0, 12.0), 48, emphasis=0.0, reach=8.0) == 1).all()

@@ -242,18 +242,18 @@ def _paste(probability: np.ndarray, answer: torch.Tensor, box: Box) -> np.ndarra
     return pasted
 
 
+def place_in(click: Click, box: Box, side: int) -> tuple[float, float]:
+    """Where a click lies in the box, resized to (side, side): (y, x), pixel centres at whole numbers."""
+    # (y + 0.5) of the image is (y' + 0.5) of the crop.
+    return (
+        (click.y - box.top + 0.5) * (side / box.height) - 0.5,
+        (click.x - box.left + 0.5) * (side / box.width) - 0.5,
+    )
+
+
 def _disks(clicks: Sequence[Click], box: Box, side: int, radius: float) -> torch.Tensor:
     """(1, 2, side, side): the clicks as they lie in the resized box."""
-    scale_y, scale_x = side / box.height, side / box.width
-    # Pixel centres: (y + 0.5) of the image is (y' + 0.5) of the crop.
-    points = [
-        (
-            (click.y - box.top + 0.5) * scale_y - 0.5,
-            (click.x - box.left + 0.5) * scale_x - 0.5,
-            click.positive,
-        )
-        for click in clicks
-    ]
+    points = [(*place_in(click, box, side), click.positive) for click in clicks]
     return torch.from_numpy(click_disks(points, (side, side), radius))[None]
 
 

@@ -69,12 +69,15 @@ def correcting_click(
 ) -> Click | None:
     """A click on the deeper one of the two errors (missed, excess), or None on a perfect mask.
 
+    Of equally deep ones it is the excess, as with the standard clicker of evaluations. Late errors are all a pixel
+    deep: were it the missed one, a negative click would mean that less is missing than is too much.
+
     Args:
         prediction, target: (S, S) bool.
     """
     missed, excess = target & ~prediction, prediction & ~target
     depths = [_depth(error) for error in (missed, excess)]
-    positive = bool(depths[0].max() >= depths[1].max())
+    positive = bool(depths[0].max() > depths[1].max())
     depth = depths[0] if positive else depths[1]
     if depth.max() == 0:
         return None

@@ -85,7 +85,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses, see `losses`."""
+    """Weights of the losses, see `losses`.
+
+    Attributes:
+        click: Further weight of the pixels around the last click, at it; 0 for none.
+        click_reach: Pixels of the network's input from the click at which 1 / e of that is left.
+    """
 
     gamma: float = 2.0
     coarse: float = 1.0
@@ -93,6 +98,12 @@ class LossConfig:
     refined: float = 1.0
     refined_dice: float = 0.5
     detail: float = 0.5
+    click: float = 0.0
+    click_reach: float = 16.0
+
+    def __post_init__(self) -> None:
+        _require(self.click >= 0, "click", "at least 0", self.click)
+        _require(self.click_reach > 0, "click_reach", "above 0", self.click_reach)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,11 @@ from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, read_only
-from activefreq.session.step import batched, coarse_question, refine_question
+from activefreq.session.step import batched, coarse_question, place_in, refine_question
 from activefreq.training.batches import Batch
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
-from activefreq.training.losses import boundary_weight, detail_target, dice_loss, focal_loss
+from activefreq.training.losses import boundary_weight, click_weight, detail_target, dice_loss, focal_loss
 from activefreq.training.modes import evaluating
 from activefreq.training.opinions import another_opinion
 from activefreq.training.rehearsal import begin, go_on, look_closer
@@ -40,6 +41,8 @@ class Exercise(NamedTuple):
         fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the target crops.
         targets: (B, 1, S, S).
         focus_targets: (B, 1, R, R).
+        weights: (B, 1, S, S), of the pixels.
+        focus_weights: (B, 1, R, R).
     """
 
     images: torch.Tensor
@@ -49,6 +52,8 @@ class Exercise(NamedTuple):
     fractions: torch.Tensor
     targets: torch.Tensor
     focus_targets: torch.Tensor
+    weights: torch.Tensor
+    focus_weights: torch.Tensor
 
 
 class Logits(NamedTuple):
@@ -120,7 +125,8 @@ def make_exercise(
 
     shape = network.config
     questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]
-    details, targets, focus_targets = [], [], []
+    details, targets, focus_targets, weights, focus_weights = [], [], [], [], []
+    near = partial(click_weight, emphasis=config.losses.click, reach=config.losses.click_reach)
     for one, question, rng in zip(rehearsals, questions, generators, strict=True):
         crop = question.crop
         seen = one.truth[crop.slices]
@@ -129,6 +135,8 @@ def make_exercise(
         details.append(refine_question(one.image, (*one.state.clicks, one.click), focus, crop, shape))
         targets.append(covered(seen, shape.input_size))
         focus_targets.append(covered(one.truth[focus.slices], shape.refine_size))
+        weights.append(near(place_in(one.click, crop, shape.input_size), shape.input_size))
+        focus_weights.append(near(place_in(one.click, focus, shape.refine_size), shape.refine_size))
     return Exercise(
         batched([question.rgb for question in questions], device),
         batched([question.prompt for question in questions], device),
@@ -137,6 +145,8 @@ def make_exercise(
         batched([detail.fraction for detail in details], device),
         batched(targets, device),
         batched(focus_targets, device),
+        batched(weights, device),
+        batched(focus_weights, device),
     )
 
 
@@ -153,8 +163,9 @@ def covered(mask: np.ndarray, side: int) -> torch.Tensor:
 def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> Losses:
     """Compares the answers with the truth."""
     targets, focus_targets = exercise.targets, exercise.focus_targets
-    coarse = focal_loss(logits.coarse, targets, gamma=weights.gamma)
-    refined = focal_loss(logits.refined, focus_targets, gamma=weights.gamma, weight=boundary_weight(focus_targets))
+    coarse = focal_loss(logits.coarse, targets, gamma=weights.gamma, weight=exercise.weights)
+    emphasis = boundary_weight(focus_targets) * exercise.focus_weights
+    refined = focal_loss(logits.refined, focus_targets, gamma=weights.gamma, weight=emphasis)
     detail = functional.binary_cross_entropy_with_logits(logits.detail, detail_target(focus_targets))
     total = (
         weights.coarse * coarse
