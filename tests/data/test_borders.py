@@ -57,4 +57,5 @@ def test_a_wall_is_as_thick_as_it_is_told_and_touches_its_object():
     assert not band[distance > 17.5].any()
     # A ring's wall is outside of it, not in its cavity.
     np.testing.assert_array_equal(wall(disk(12) & ~disk(8), 4.0), band)
-    assert not wall(np.ones((9, 9), bool), 3.0).any()
+    for value in (False, True):
+        assert not wall(np.full((9, 9), value), 3.0).any()

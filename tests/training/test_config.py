@@ -74,6 +74,8 @@ def test_overrides_reach_any_depth() -> None:
         ("local_steps", "0", "local_steps must be at least 1"),
         ("local_steps", "150", "validate_every must be a multiple of the 150 local_steps, not 400"),
         ("local_steps", "400", "save_every must be a multiple of the 400 local_steps, not 100"),
+        ("losses.click", ".inf", "losses.click must be a number of at least 0"),
+        ("losses.click_reach", "0", "losses.click_reach must be a number above 0"),
         ("batch_size", "many", "batch_size must be of type int"),
         ("batch_size.x", "1", "batch_size"),
         ("precision", "float8", "precision must be one of"),
@@ -107,3 +109,9 @@ def test_differences_name_what_differs_and_leave_workers_out() -> None:
     other = dataclasses.replace(one, seed=3, workers=5, optimizer=dataclasses.replace(one.optimizer, learning_rate=0.5))
     assert differences(to_plain(one), to_plain(other)) == ["optimizer.learning_rate", "seed"]
     assert differences(to_plain(one), to_plain(one)) == []
+
+
+def test_local_steps_want_one_scale_of_the_loss() -> None:
+    with pytest.raises(InputError, match="precision must be float32 or bfloat16 with local_steps, not 'float16'"):
+        quick_config(local_steps=2, precision="float16")
+    assert quick_config(local_steps=2, precision="bfloat16").local_steps == 2

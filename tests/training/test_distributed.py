@@ -110,7 +110,7 @@ def learn(rank: int, world: int, folder: Path | None, *, end: int = 99) -> dict[
 
 
 LOCAL = quick_config(
-    batch_size=4,
+    batch_size=5,
     local_steps=2,
     stages=(StageConfig(5, 32),),
     optimizer=OptimizerConfig(learning_rate=1e-3, warmup=2, average=0.8),
@@ -135,16 +135,17 @@ def learn_locally(folder: Path, *, end: int = 99) -> dict[str, Any]:
 
 
 def averaged_by_hand() -> dict[str, dict[str, torch.Tensor]]:
-    """What `learn_locally` should come to: two trainings of half the views each, averaged in this process."""
-    alone = dataclasses.replace(LOCAL, batch_size=2, local_steps=1)
-    runs = [TrainingRun(in_double(initial_model(LOCAL)), alone, Mixture([blob_pictures(5)])) for _ in range(WORLD)]
+    """What `learn_locally` should come to: trainings on three views and on two of five, averaged in this process."""
+    sizes = [3, 2]
+    parts = [dataclasses.replace(LOCAL, batch_size=size, local_steps=1) for size in sizes]
+    runs = [TrainingRun(in_double(initial_model(LOCAL)), part, Mixture([blob_pictures(5)])) for part in parts]
     for step in range(LOCAL.steps):
         for rank, run in enumerate(runs):
             run._update(make_batch(run.sources, LOCAL, step, rank=rank, world=WORLD))
         if step in (1, 3, 4):
             for tensors in zip(*(run._learnt() for run in runs), strict=True):
                 if tensors[0].is_floating_point():
-                    mean = torch.stack(tensors).mean(0)
+                    mean = sum(tensor * (size / 5) for tensor, size in zip(tensors, sizes, strict=True))
                     for tensor in tensors:
                         tensor.data.copy_(mean)
     return {"weights": runs[0].model.state_dict(), "published": runs[0].published.state_dict()}

@@ -92,8 +92,10 @@ def test_shifted_opinions_lie_beside_the_object_as_far_as_they_are_told():
         {"shifted": -0.1},
         {"growth": -1.0},
         {"growth": float("nan")},
+        {"growth": float("inf")},
         {"border": (0.5, 0.1)},
         {"shift": (-0.1, 0.2)},
+        {"shift": (0.1, float("inf"))},
     ],
 )
 def test_wrong_options_are_named(values):

@@ -142,6 +142,7 @@ def test_walls_lie_around_the_experts_object_in_the_image_as_it_is() -> None:
         {"walls": 0.7},
         {"walls": -1.0},
         {"wall": (0.0, 0.5)},
+        {"wall": (0.2, float("inf"))},
     ],
 )
 def test_wrong_options_are_named(values: dict[str, object]) -> None:

@@ -45,7 +45,12 @@ def shifted(target: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
 
 
 def wall(target: np.ndarray, thickness: float) -> np.ndarray:
-    """The band of that many pixels around an object, its holes filled, as muscle around a cavity: (H, W) bool."""
+    """The band of that many pixels around an object, its holes filled, as muscle around a cavity: (H, W) bool.
+
+    None of an object of no pixels.
+    """
+    if not target.any():
+        return np.zeros_like(target)
     solid = ndimage.binary_fill_holes(target)
     return ~solid & (_depth(solid) > -thickness)
 

@@ -61,7 +61,7 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
     """Trains; in every process of a distributed training alike, of which only the first writes.
 
     Args:
-        stop: Asked after every step; True ends the run early, its state saved.
+        stop: As in `TrainingRun`; True ends the run early, its state saved.
 
     Returns:
         The run. It is at the last step, unless it was stopped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -102,8 +103,8 @@ class LossConfig:
     click_reach: float = 16.0
 
     def __post_init__(self) -> None:
-        _require(self.click >= 0, "click", "at least 0", self.click)
-        _require(self.click_reach > 0, "click_reach", "above 0", self.click_reach)
+        _require(0 <= self.click < math.inf, "click", "a number of at least 0", self.click)
+        _require(0 < self.click_reach < math.inf, "click_reach", "a number above 0", self.click_reach)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class TrainingConfig:
         batch_size: Views in an optimizer step, over all processes together.
         local_steps: Steps that each of several processes takes by itself before weights and optimizers are averaged
             (local SGD: Stich, ICLR 2019); with 1 they average the gradients of each step. States are saved, models
-            validated, and runs ended only after an average, so that all of these come a multiple of it apart.
+            validated, and runs ended only after an average: `validate_every` and `save_every` must be multiples of it.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
         target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
         closer_share: Share of the batches of first clicks in which the second look at an answer is learned from, where
@@ -174,6 +175,9 @@ class TrainingConfig:
         for name in ("validation_images", "validation_clicks", "validation_batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
+        # Each process would scale its loss, and pass over steps that overflow, by itself.
+        mixed = self.local_steps > 1 and self.precision == "float16"
+        _require(not mixed, "precision", "float32 or bfloat16 with local_steps", self.precision)
 
     @property
     def steps(self) -> int:

@@ -43,13 +43,14 @@ def join_launched(device: torch.device) -> torch.device:
     """Joins the processes that `torchrun` started; returns the device of this one.
 
     The GPUs of a machine are dealt out to its processes. There may be more of these than GPUs: each plays its sessions
-    on a core of its own, and a GPU that answers one has time for others.
+    on a core of its own, and a GPU that answers one has time for others. All machines must be alike in this: NCCL and
+    gloo do not meet.
     """
     shared = False
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % gpus)
-        shared = int(os.environ["LOCAL_WORLD_SIZE"]) > gpus
+        shared = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > gpus
     join(device, shared=shared)
     return device
 
@@ -73,8 +74,12 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     return summed
 
 
-def average(tensors: Iterable[torch.Tensor]) -> None:
-    """Replaces each tensor of floats by the mean of the processes' tensors, in place; others stay."""
+def average(tensors: Iterable[torch.Tensor], share: float) -> None:
+    """Replaces each tensor of floats by the mean of the processes' tensors, in place; others stay.
+
+    Args:
+        share: Of this process in the mean; the processes' shares sum to 1.
+    """
     kinds: dict[torch.dtype, list[torch.Tensor]] = {}
     for tensor in tensors:
         if tensor.is_floating_point():
@@ -82,7 +87,7 @@ def average(tensors: Iterable[torch.Tensor]) -> None:
     with torch.no_grad():
         for members in kinds.values():
             # In one message: there are hundreds of them.
-            mean = total(torch.cat([tensor.reshape(-1) for tensor in members])) / world_size()
+            mean = total(torch.cat([tensor.reshape(-1) for tensor in members]) * share)
             for tensor, part in zip(members, mean.split([tensor.numel() for tensor in members]), strict=True):
                 tensor.copy_(part.view(tensor.shape))
 

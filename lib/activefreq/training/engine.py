@@ -222,7 +222,7 @@ class TrainingRun:
             self._averaged.update_parameters(self.model)
         self.step += 1
         if self._local and self._agreed:
-            average(self._learnt())
+            average(self._learnt(), share)
         return values
 
     @property

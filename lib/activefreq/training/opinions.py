@@ -42,11 +42,11 @@ class OpinionConfig:
         for name in ("share", "shifted"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
-        if not self.growth >= 0:
-            raise InputError(f"growth must be at least 0, not {self.growth!r}")
+        if not 0 <= self.growth < np.inf:
+            raise InputError(f"growth must be a number of at least 0, not {self.growth!r}")
         for name in ("border", "shift"):
             low, high = getattr(self, name)
-            if not 0 <= low <= high:
+            if not 0 <= low <= high < np.inf:
                 raise InputError(f"{name} must be a range of numbers of at least 0, not {(low, high)!r}")
 
 

@@ -47,7 +47,7 @@ class StructureConfig:
             raise InputError(f"area must be a range of shares above 0 and below 1, not {self.area!r}")
         if self.painted + self.walls > 1:
             raise InputError(f"painted ({self.painted}) and walls ({self.walls}) must not exceed 1 together")
-        if not 0 < self.wall[0] <= self.wall[1]:
+        if not 0 < self.wall[0] <= self.wall[1] < np.inf:
             raise InputError(f"wall must be a range of numbers above 0, not {self.wall!r}")
 
 
