@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
+from activefreq.session.boxes import depth_in_box
 
 
 class InteriorPoint(NamedTuple):
@@ -34,19 +34,15 @@ def interior_point(mask: np.ndarray, clicked: np.ndarray) -> InteriorPoint | Non
         mask: (H, W) bool; need not be connected: the distance is that to the complement of the whole mask.
         clicked: (H, W) bool.
     """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
+    found = depth_in_box(mask)
+    if found is None:
         return None
-    columns = np.flatnonzero(mask.any(axis=0))
-    # One ring of outside pixels holds the nearest outside pixel of anything that leaves the box straight: the
-    # distances are those of the whole image, at the cost of the box.
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    distance = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1]
-    distance[clicked[box]] = 0.0
+    box, distance = found
+    distance[clicked[box.slices]] = 0.0
     y, x = np.unravel_index(np.argmax(distance), distance.shape)
     if distance[y, x] == 0.0:
         return None
-    return InteriorPoint(int(rows[0] + y), int(columns[0] + x), float(distance[y, x]))
+    return InteriorPoint(int(box.top + y), int(box.left + x), float(distance[y, x]))
 
 
 def standard_click(prediction: np.ndarray, target: np.ndarray, clicked: np.ndarray) -> Click | None:

@@ -83,6 +83,19 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
+def depth_in_box(mask: np.ndarray) -> tuple[Box, np.ndarray] | None:
+    """The box of a mask (H, W), and in it each pixel's distance to the nearest pixel centre outside, 0 outside.
+
+    What lies beyond the image counts as outside. One ring of outside pixels around the box holds the nearest one of
+    anything that leaves it straight: the distances are those of the whole image, at the cost of the box. None if the
+    mask is empty.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return None
+    return box, ndimage.distance_transform_edt(np.pad(mask[box.slices], 1))[1:-1, 1:-1]
+
+
 def target_box(mask: np.ndarray, clicks: Sequence[Click], *, expansion: float, minimum: float) -> Box:
     """What the coarse pass sees.
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
-from activefreq.session.boxes import bounding_box
+from activefreq.session.boxes import depth_in_box
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,12 @@ def _deep_click(mask: np.ndarray, rng: np.random.Generator, *, positive: bool, c
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    """Distance to the outside; computed in the mask's box, around which one ring of outside pixels is enough."""
+    """(H, W): distance to the outside of the mask, 0 outside of it."""
     depth = np.zeros(mask.shape)
-    box = bounding_box(mask)
-    if box is not None:
-        depth[box.slices] = ndimage.distance_transform_edt(np.pad(mask[box.slices], 1))[1:-1, 1:-1]
+    found = depth_in_box(mask)
+    if found is not None:
+        box, inside = found
+        depth[box.slices] = inside
     return depth
 
 
