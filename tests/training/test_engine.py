@@ -233,29 +233,45 @@ def test_the_total_is_the_weighted_sum(blobs: list[Picture]) -> None:
 
 
 def test_errors_beside_the_last_click_count_more_in_both_passes(blobs: list[Picture]) -> None:
-    config = quick_config(rounds=(0.0, 1.0), losses=LossConfig(click=9.0, click_reach=6.0))
+    config = quick_config(rounds=(0.0, 1.0), losses=LossConfig(click=9.0, click_reach=6.0, click_after=1))
     model = initial_model(config)
     exercise = make_exercise(model, make_batch(Mixture([blobs]), config, 4), config, torch.device("cpu"))
     # Not every focus box of a training holds the click.
-    held = exercise.focus_weights.amax((1, 2, 3)) > 5.0
+    within = (exercise.focus_places >= 0) & (exercise.focus_places < exercise.focus_targets.shape[-1])
+    held = within.all(dim=1)
     assert held.any()
     exercise = Exercise(*(part[held] for part in exercise))
-    for weights, disks in ((exercise.weights, exercise.prompt[:, 1:]), (exercise.focus_weights, exercise.disks)):
-        for weight, clicked in zip(weights[:, 0], disks.amax(1) > 0, strict=True):
-            assert weight.max() == pytest.approx(10.0, rel=0.05)
-            assert clicked.flatten()[weight.argmax()]
 
     right = [(target * 2 - 1) * 4.0 for target in (exercise.targets, exercise.focus_targets)]
-    for number, (name, weights) in enumerate((("coarse", exercise.weights), ("refined", exercise.focus_weights))):
-        losses = []
-        for wrong in (weights == weights.amax((2, 3), keepdim=True), weights == weights.amin((2, 3), keepdim=True)):
+    passes = (
+        ("coarse", exercise.places, exercise.prompt[:, 1:]),
+        ("refined", exercise.focus_places, exercise.disks),
+    )
+    for number, (name, places, disks) in enumerate(passes):
+        at_click, far = torch.zeros_like(right[number]), torch.zeros_like(right[number])
+        side = at_click.shape[-1]
+        for index, (y, x) in enumerate(places.round().long().clamp(0, side - 1).tolist()):
+            assert disks[index, :, y, x].max() > 0
+            at_click[index, 0, y, x] = 1.0
+            far[index, 0, side - 1 if y < side // 2 else 0, side - 1 if x < side // 2 else 0] = 1.0
+
+        def loss(wrong: torch.Tensor, asked: Exercise = exercise, name: str = name, number: int = number) -> float:
             answers = list(right)
-            first = torch.zeros_like(weights).flatten(1)
-            first[torch.arange(len(first)), wrong.flatten(1).int().argmax(1)] = 1.0
-            answers[number] = right[number] * (1.0 - 2.0 * first.view_as(weights))
+            answers[number] = right[number] * (1.0 - 2.0 * wrong)
             logits = Logits(answers[0], answers[1], torch.zeros_like(right[1]))
-            losses.append(float(getattr(exercise_losses(logits, exercise, config.losses), name)))
-        assert losses[0] > 2 * losses[1]
+            return float(getattr(exercise_losses(logits, asked, config.losses), name))
+
+        assert loss(at_click) > 2 * loss(far)
+        early = exercise._replace(emphasis=torch.zeros_like(exercise.emphasis))
+        assert loss(at_click, early) < 2 * loss(far, early)
+
+
+def test_the_last_click_has_its_weight_from_the_round_on_that_was_asked_for(blobs: list[Picture]) -> None:
+    for rounds, expected in (((1.0,), 0.0), ((0.0, 1.0), 0.0), ((0.0, 0.0, 1.0), 9.0)):
+        config = quick_config(rounds=rounds, losses=LossConfig(click=9.0, click_after=2))
+        batch = make_batch(Mixture([blobs]), config, 0)
+        exercise = make_exercise(initial_model(config), batch, config, torch.device("cpu"))
+        assert exercise.emphasis.tolist() == [expected] * len(batch.views)
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))

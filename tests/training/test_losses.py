@@ -134,10 +134,13 @@ def test_details_are_what_shrinking_loses() -> None:
 
 
 def test_the_weight_around_a_click_falls_off_as_it_is_told() -> None:
-    weight = click_weight((20.0, 12.0), 48, emphasis=3.0, reach=8.0)
-    assert weight.shape == (1, 1, 48, 48)
-    assert weight[0, 0, 20, 12].item() == pytest.approx(4.0)
+    places = torch.tensor([[20.0, 12.0], [3.0, 40.0], [20.0, 12.0]])
+    weights = click_weight(places, 48, emphasis=torch.tensor([3.0, 1.0, 0.0]), reach=8.0)
+    assert weights.shape == (3, 1, 48, 48)
+    assert weights[0, 0, 20, 12].item() == pytest.approx(4.0)
     for y, x in ((28, 12), (12, 12), (20, 4), (20, 20)):
-        assert weight[0, 0, y, x].item() == pytest.approx(1 + 3 / math.e, rel=1e-6)
-    assert weight[0, 0, 47, 47].item() == pytest.approx(1.0, abs=1e-6)
-    assert (click_weight((20.0, 12.0), 48, emphasis=0.0, reach=8.0) == 1).all()
+        assert weights[0, 0, y, x].item() == pytest.approx(1 + 3 / math.e, rel=1e-6)
+    assert weights[0, 0, 47, 47].item() == pytest.approx(1.0, abs=1e-6)
+    assert weights[1, 0, 3, 40].item() == pytest.approx(2.0)
+    assert weights[1, 0, 3, 32].item() == pytest.approx(1 + 1 / math.e, rel=1e-6)
+    assert (weights[2] == 1).all()

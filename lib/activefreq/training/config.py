@@ -91,6 +91,7 @@ class LossConfig:
     Attributes:
         click: Further weight of the pixels around the last click, at it; 0 for none.
         click_reach: Pixels of the network's input from the click at which 1 / e of that is left.
+        click_after: Rounds of clicks before that click from which on it has that weight.
     """
 
     gamma: float = 2.0
@@ -101,10 +102,12 @@ class LossConfig:
     detail: float = 0.5
     click: float = 0.0
     click_reach: float = 16.0
+    click_after: int = 0
 
     def __post_init__(self) -> None:
         _require(0 <= self.click < math.inf, "click", "a number of at least 0", self.click)
         _require(0 < self.click_reach < math.inf, "click_reach", "a number above 0", self.click_reach)
+        _require(self.click_after >= 0, "click_after", "at least 0", self.click_after)
 
 
 @dataclass(frozen=True)

@@ -59,18 +59,20 @@ def boundary_weight(target: torch.Tensor, *, width: int = 7, emphasis: float = 1
     return 1.0 + emphasis * (near - 1.0)
 
 
-def click_weight(place: tuple[float, float], side: int, *, emphasis: float, reach: float) -> torch.Tensor:
-    """One far from a click, and 1 + emphasis at it, falling off as a Gaussian: (1, 1, side, side) float32.
+def click_weight(places: torch.Tensor, side: int, *, emphasis: torch.Tensor, reach: float) -> torch.Tensor:
+    """One far from a click, and 1 + emphasis at it, falling off as a Gaussian: (B, 1, side, side) float32.
 
     What a late click is about is a few pixels, and so is what its answer may spoil beside them: a mean over the whole
     crop hardly sees either.
 
     Args:
-        place: The click's (y, x).
+        places: (B, 2) float32, the clicks' (y, x).
+        emphasis: (B,) float32.
         reach: Distance in pixels at which 1 / e of the emphasis is left.
     """
-    y, x = (torch.arange(side, dtype=torch.float32) - centre for centre in place)
-    return (1.0 + emphasis * torch.exp(-(y[:, None] ** 2 + x[None] ** 2) / reach**2))[None, None]
+    along = torch.arange(side, dtype=torch.float32, device=places.device)
+    y, x = torch.exp(-(((along - places.T[..., None]) / reach) ** 2))
+    return (1.0 + emphasis[:, None, None] * y[:, :, None] * x[:, None, :])[:, None]
 
 
 def detail_target(target: torch.Tensor, *, factor: int = 8) -> torch.Tensor:

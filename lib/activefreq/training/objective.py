@@ -41,8 +41,9 @@ class Exercise(NamedTuple):
         fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the target crops.
         targets: (B, 1, S, S).
         focus_targets: (B, 1, R, R).
-        weights: (B, 1, S, S), of the pixels.
-        focus_weights: (B, 1, R, R).
+        places: (B, 2), where the last clicks lie in the target crops: (y, x), pixel centres at whole numbers.
+        focus_places: (B, 2), in the focus crops.
+        emphasis: (B,), the further weight of the pixels at the last clicks.
     """
 
     images: torch.Tensor
@@ -52,8 +53,9 @@ class Exercise(NamedTuple):
     fractions: torch.Tensor
     targets: torch.Tensor
     focus_targets: torch.Tensor
-    weights: torch.Tensor
-    focus_weights: torch.Tensor
+    places: torch.Tensor
+    focus_places: torch.Tensor
+    emphasis: torch.Tensor
 
 
 class Logits(NamedTuple):
@@ -125,8 +127,7 @@ def make_exercise(
 
     shape = network.config
     questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]
-    details, targets, focus_targets, weights, focus_weights = [], [], [], [], []
-    near = partial(click_weight, emphasis=config.losses.click, reach=config.losses.click_reach)
+    details, targets, focus_targets, places, focus_places = [], [], [], [], []
     for one, question, rng in zip(rehearsals, questions, generators, strict=True):
         crop = question.crop
         seen = one.truth[crop.slices]
@@ -135,8 +136,9 @@ def make_exercise(
         details.append(refine_question(one.image, (*one.state.clicks, one.click), focus, crop, shape))
         targets.append(covered(seen, shape.input_size))
         focus_targets.append(covered(one.truth[focus.slices], shape.refine_size))
-        weights.append(near(place_in(one.click, crop, shape.input_size), shape.input_size))
-        focus_weights.append(near(place_in(one.click, focus, shape.refine_size), shape.refine_size))
+        places.append(place_in(one.click, crop, shape.input_size))
+        focus_places.append(place_in(one.click, focus, shape.refine_size))
+    emphasis = config.losses.click if rounds >= config.losses.click_after else 0.0
     return Exercise(
         batched([question.rgb for question in questions], device),
         batched([question.prompt for question in questions], device),
@@ -145,8 +147,9 @@ def make_exercise(
         batched([detail.fraction for detail in details], device),
         batched(targets, device),
         batched(focus_targets, device),
-        batched(weights, device),
-        batched(focus_weights, device),
+        torch.tensor(places, dtype=torch.float32, device=device),
+        torch.tensor(focus_places, dtype=torch.float32, device=device),
+        torch.full((len(places),), emphasis, device=device),
     )
 
 
@@ -163,9 +166,11 @@ def covered(mask: np.ndarray, side: int) -> torch.Tensor:
 def exercise_losses(logits: Logits, exercise: Exercise, weights: LossConfig) -> Losses:
     """Compares the answers with the truth."""
     targets, focus_targets = exercise.targets, exercise.focus_targets
-    coarse = focal_loss(logits.coarse, targets, gamma=weights.gamma, weight=exercise.weights)
-    emphasis = boundary_weight(focus_targets) * exercise.focus_weights
-    refined = focal_loss(logits.refined, focus_targets, gamma=weights.gamma, weight=emphasis)
+    near = partial(click_weight, emphasis=exercise.emphasis, reach=weights.click_reach)
+    weight = near(exercise.places, targets.shape[-1])
+    coarse = focal_loss(logits.coarse, targets, gamma=weights.gamma, weight=weight)
+    focus_weight = boundary_weight(focus_targets) * near(exercise.focus_places, focus_targets.shape[-1])
+    refined = focal_loss(logits.refined, focus_targets, gamma=weights.gamma, weight=focus_weight)
     detail = functional.binary_cross_entropy_with_logits(logits.detail, detail_target(focus_targets))
     total = (
         weights.coarse * coarse
