@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from activefreq.data.resizing import resize_image
 from activefreq.training.augmentation import AugmentationConfig, random_view
 
 PLAIN = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0)
@@ -146,6 +147,57 @@ def test_a_view_keeps_the_pixels_of_its_image_or_is_enlarged_to_the_input() -> N
     assert shapes(image, mask, 100, **whole) == {(30, 50), (60, 100)}
     near = {"whole_share": 0.0, "window": (2.0, 2.0), "window_minimum": 1.0, "enlarged_share": 0.0}
     assert shapes(image, mask, 100, **near) == {(18, 18)}
+
+
+def test_a_resized_view_shows_each_pixel_of_a_small_image_as_a_block() -> None:
+    image, mask = scene((12, 20), (6, 10), 4)
+    config = AugmentationConfig(
+        whole_share=1.0, scale=(1.0, 1.0), enlarged_share=1.0, resized_share=1.0, detail=1.0, flip=False,
+        brightness=0.0, contrast=0.0, saturation=0.0,
+    )  # fmt: skip
+    for seed in range(5):
+        view = random_view(image, mask, 60, np.random.default_rng(seed), config)
+        np.testing.assert_array_equal(view.target, np.kron(mask, np.ones((5, 3), bool)))
+        np.testing.assert_allclose(view.image, resize_image(image, (60, 60)), atol=1e-6)
+        assert view.whole
+
+
+def test_a_resized_view_of_a_part_keeps_its_proportions_and_holds_its_object() -> None:
+    image, mask = scene((40, 30), (14, 20), 4)
+    rows, columns = np.nonzero(mask)
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    config = AugmentationConfig(
+        whole_share=0.0, window=(2.0, 2.0), window_minimum=1.0, enlarged_share=1.0, resized_share=1.0
+    )
+    shapes = set()
+    for seed in range(40):
+        view = random_view(image, mask, 64, np.random.default_rng(seed), config)
+        shapes.add(view.target.shape)
+        scale = max(view.target.shape) / (2 * max(height, width))
+        assert 64 <= max(view.target.shape) <= 128
+        assert not view.whole
+        assert view.target.sum() == pytest.approx(mask.sum() * scale**2, rel=0.15)
+    assert len(shapes) > 20
+
+
+def test_only_images_smaller_than_the_input_are_resized() -> None:
+    image, mask = scene((64, 40), (30, 20), 8)
+    plain, asked = (
+        AugmentationConfig(enlarged_share=1.0, whole_share=0.0, resized_share=share) for share in (0.0, 1.0)
+    )
+    for seed in range(5):
+        one, other = (random_view(image, mask, 64, np.random.default_rng(seed), config) for config in (plain, asked))
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_a_window_with_nothing_of_its_object_is_no_view() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[0, 0] = mask[19, 19] = True
+    config = AugmentationConfig(whole_share=1.0, scale=(0.5, 0.5), enlarged_share=1.0, resized_share=1.0)
+    for seed in range(20):
+        assert random_view(
+            np.zeros((20, 20, 3), np.float32), mask, 64, np.random.default_rng(seed), config
+        ).target.any()
 
 
 def test_a_large_image_is_shown_with_the_detail_that_was_asked_for() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from activefreq.data.resizing import resize_image, resize_mask
 from activefreq.session.boxes import bounding_box
 
 
@@ -30,6 +31,8 @@ class AugmentationConfig:
         window_minimum: Least side of these windows in pixels.
         enlarged_share: Share of the views with fewer pixels than the network's input that are enlarged to it, as people
             resample small images; the others keep the pixels that they have.
+        resized_share: Share of the enlarged views of images smaller than the network's input that are enlarged pixel by
+            pixel, image and label, as in data sets that were brought to one size: an object's border has steps there.
         detail: Most pixels along a side of a view, as a multiple of the network's input.
         rotation: Largest angle in degrees, either way.
         flip: Mirror left-right and up-down, half the time each, and turn by multiples of 90 degrees.
@@ -41,6 +44,7 @@ class AugmentationConfig:
     window: tuple[float, float] = (1.15, 2.2)
     window_minimum: float = 48.0
     enlarged_share: float = 0.5
+    resized_share: float = 0.0
     detail: float = 2.0
     rotation: float = 30.0
     flip: bool = True
@@ -80,6 +84,10 @@ def random_view(
     """
     whole = bool(rng.random() < config.whole_share)
     enlarged = bool(rng.random() < config.enlarged_share)
+    if enlarged and max(target.shape) < size and rng.random() < config.resized_share:
+        view = _resized_view(rgb, target, size, rng, config, whole=whole)
+        if view.target.any():
+            return view
     pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
     mask = torch.from_numpy(target.astype(np.float32))[None]
     for _ in range(4):
@@ -101,6 +109,33 @@ def random_view(
     return View(_to_array(_sample(pixels, grid)), share > min(0.5, float(share.max()) / 2), whole=False)
 
 
+def _resized_view(
+    rgb: np.ndarray, target: np.ndarray, size: int, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
+) -> View:
+    """A window of whole pixels, turned by quarters only, each pixel of which becomes many.
+
+    What shows the whole image becomes a square, as `data.resized` makes it; what shows a part keeps its proportions.
+    A window that is smaller than its object may show nothing of it.
+    """
+    window = np.minimum(np.rint(_sides(target, rng, config, whole=whole)).astype(int), target.shape)
+    box = bounding_box(target)
+    if box is None:
+        raise ValueError("the target is empty")
+    first = np.array([box.top, box.left]) - np.maximum(window - [box.height, box.width], 0)
+    last = np.array([box.bottom, box.right]) - np.minimum(window, [box.height, box.width])
+    top, left = (int(side) for side in np.clip(rng.integers(first, last + 1), 0, target.shape - window))
+    seen = (slice(top, top + window[0]), slice(left, left + window[1]))
+    image, mask = rgb[seen], target[seen]
+    if config.flip:
+        quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        image, mask = (np.rot90(part[:, ::-1] if mirrored else part, quarters) for part in (image, mask))
+    side = size * rng.uniform(1.0, max(config.detail, 1.0))
+    sides = (side, side) if whole else (side * extent / max(mask.shape) for extent in mask.shape)
+    rows, columns = (max(round(extent), 1) for extent in sides)
+    pixels = torch.from_numpy(np.ascontiguousarray(resize_image(image, (rows, columns)).transpose(2, 0, 1)))
+    return View(_to_array(_relight(pixels, rng, config)), resize_mask(mask, (rows, columns)), whole)
+
+
 def _to_array(pixels: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
@@ -119,17 +154,15 @@ def _window(
     target: np.ndarray, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A random window: centre (y, x), sides (h, w), both in pixels of the image, and turn (2, 2)."""
-    shape = np.array(target.shape, float)
+    window = _sides(target, rng, config, whole=whole)
     if whole:
-        window = shape * rng.uniform(*config.scale)
+        shape = np.array(target.shape, float)
         centre = shape / 2 + rng.uniform(-0.5, 0.5, 2) * np.abs(shape - window)
     else:
         box = bounding_box(target)
         if box is None:
             raise ValueError("the target is empty")
-        sides = np.array([box.height, box.width], float)
-        window = np.maximum(sides * rng.uniform(*config.window, 2), config.window_minimum)
-        room = np.maximum(window - sides, 0.0)
+        room = np.maximum(window - [box.height, box.width], 0.0)
         centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
         centre = centre + rng.uniform(-0.4, 0.4, 2) * room
     angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
@@ -139,6 +172,16 @@ def _window(
     if config.flip:
         turn = turn @ np.diag(rng.choice([-1.0, 1.0], 2))
     return centre, window, turn
+
+
+def _sides(target: np.ndarray, rng: np.random.Generator, config: AugmentationConfig, *, whole: bool) -> np.ndarray:
+    """The sides (h, w) of a random window, in pixels of the image."""
+    if whole:
+        return np.array(target.shape) * rng.uniform(*config.scale)
+    box = bounding_box(target)
+    if box is None:
+        raise ValueError("the target is empty")
+    return np.maximum(np.array([box.height, box.width]) * rng.uniform(*config.window, 2), config.window_minimum)
 
 
 def _affine(
