@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from activefreq.command_line import command
@@ -83,8 +84,10 @@ def run(options: argparse.Namespace) -> None:
     from activefreq.data.discovery import find_samples
     from activefreq.data.drawing import draw_samples
     from activefreq.files.atomic import write_json
-    from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
+    from activefreq.models.checkpoint import checkpoint_hash, load_checkpoint, resolve_checkpoint
+    from activefreq.session.segmenter import resolve_device
     from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, finetune
+    from activefreq.training.provenance import provenance
 
     config = FinetuneConfig(
         epochs=options.epochs, batch_size=options.batch_size, validation_share=options.held_out, seed=options.seed
@@ -103,7 +106,8 @@ def run(options: argparse.Namespace) -> None:
     samples = draw_samples(source, part=options.part, limit=options.limit, seed=options.seed).verified(progress=True)
     for problem in samples.problems:
         print(f"finetune: left out {problem}", file=sys.stderr)
-    checkpoint = load_checkpoint(resolve_checkpoint(options.weights))
+    weights = resolve_checkpoint(options.weights)
+    checkpoint = load_checkpoint(weights)
     options.output.mkdir(parents=True, exist_ok=True)
     with stopped_by_ctrl_c() as stopping, tqdm(desc="Fine-tuning", unit="step") as bar:
 
@@ -122,7 +126,12 @@ def run(options: argparse.Namespace) -> None:
             listener=follow,
             stop=stopping.is_set,
         )
-    write_json(options.output / "finetuning.json", result.stats())
+    record = {
+        "weights": checkpoint_hash(weights),
+        "config": asdict(config),
+        **provenance(resolve_device(options.device)),
+    }
+    write_json(options.output / "finetuning.json", {**result.stats(), **record})
     print(result.reason)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from activefreq.errors import InputError
 from activefreq.training.finetune import FinetuneConfig
+from lib.trainers import train_request
 from lib.trainers.train_request import TrainRequest, fastest_precision, several_devices
 
 
@@ -114,6 +115,17 @@ def test_several_gpus_are_only_looked_for_when_asked_for(flag: object) -> None:
     asked = TrainRequest.parse({"multi_gpu": flag}, device="cpu")
     assert (asked.devices, asked.remark != "") == (("cpu",), True)
     assert TrainRequest.parse({"multi_gpu": False, "gpus": "7"}, device="cpu").remark == ""
+
+
+def test_there_are_no_more_processes_than_images_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(train_request, "device_list", lambda: ["cpu"])
+    monkeypatch.setattr(train_request, "fastest_precision", lambda _: "bfloat16")
+    asked = TrainRequest.parse({"multi_gpu": True, "train_batch_size": 3}, device="auto")
+    assert asked.devices == ("cuda:0", "cuda:1", "cuda:2")
+    assert asked.remark == "8 GPUs were asked for, but a batch of 3 is divided among 3"
+    with pytest.raises(InputError, match="batch_size must be at least 1, not 0"):
+        TrainRequest.parse({"multi_gpu": True, "train_batch_size": 0}, device="auto")
 
 
 @pytest.mark.parametrize("patience", [0, -1, "-1"])

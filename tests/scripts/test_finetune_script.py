@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activefreq.models.checkpoint import load_checkpoint
+from activefreq.models.checkpoint import checkpoint_hash, load_checkpoint
 
 if TYPE_CHECKING:
     from conftest import Folders
@@ -35,6 +35,9 @@ def test_it_fine_tunes_on_as_many_images_as_are_asked_for(
     assert len(figures["training"]) + len(figures["validation"]) == 4
     assert figures["epochs"] == 6
     assert figures["published"] is (output / "finetuned.pt").exists()
+    assert (figures["config"]["epochs"], figures["config"]["validation_share"]) == (6, 0.3)
+    assert figures["weights"] == checkpoint_hash(tiny_checkpoint)
+    assert "revision" in figures
     if figures["published"]:
         assert load_checkpoint(output / "finetuned.pt").info["finetuned"]["images"] == figures["training"]
 

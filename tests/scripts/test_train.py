@@ -149,6 +149,9 @@ def test_a_training_leaves_everything_that_it_should(
     for option, name in ((["--weight", "2"], "weight"), (["--label-value", "255"], "label_value")):
         assert main([*command, *option, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 2
         assert re.search(f"has {name} None for data set 1, not .*2", capsys.readouterr().err)
+    other = ["--init", output / "best.pt", "--set", "batch_size=3", "seed=4", "--resume"]
+    assert main([*command, "--output", output, *other]) == 2
+    assert re.search(r"began with random weights, not checkpoint best\.pt", capsys.readouterr().err)
     assert main([*command, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 0
     assert {path: path.read_bytes() for path in output.glob("*.pt")} == before
 

@@ -71,6 +71,17 @@ def test_sizes_session_and_notes_are_the_firsts(ends: list[Path], tmp_path: Path
     assert load_checkpoint(tmp_path / "mean.pt").info == mean.info
 
 
+def test_images_that_any_was_fine_tuned_on_are_noted_and_a_validation_of_one_is_not(tmp_path: Path) -> None:
+    paths = []
+    for number, images in enumerate((["a", "b"], [], ["b", "c"])):
+        notes = {"finetuned": {"images": images, "miou": [0.9]}} if images else {}
+        paths.append(tmp_path / f"{number}.pt")
+        save_checkpoint(paths[-1], Checkpoint(make_tiny_model(number), info={**notes, "validation": {"miou": [0.9]}}))
+    info = average_checkpoints(paths, [1, 1, 1]).info
+    assert info["finetuned"] == {"images": ["a", "b", "c"]}
+    assert info.keys() == {"finetuned", "mean_of"}
+
+
 def test_what_a_normalization_counted_stays(tmp_path: Path) -> None:
     paths = []
     for count in (3, 8):

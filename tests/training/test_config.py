@@ -76,6 +76,11 @@ def test_overrides_reach_any_depth() -> None:
         ("local_steps", "400", "save_every must be a multiple of the 400 local_steps, not 100"),
         ("losses.click", ".inf", "losses.click must be a number of at least 0"),
         ("losses.click_reach", "0", "losses.click_reach must be a number above 0"),
+        ("losses.click_after", "-1", "losses.click_after must be at least 0"),
+        ("augmentation.resized_share", "7", "augmentation.resized_share must be from 0 to 1, not 7"),
+        ("augmentation.window", "[2, 1]", "augmentation.window must be a range of numbers above 0"),
+        ("augmentation.rotation", "-3", "augmentation.rotation must be a number of at least 0"),
+        ("augmentation.detail", "0", "augmentation.detail must be a number above 0"),
         ("batch_size", "many", "batch_size must be of type int"),
         ("batch_size.x", "1", "batch_size"),
         ("precision", "float8", "precision must be one of"),
@@ -91,6 +96,13 @@ def test_overrides_reach_any_depth() -> None:
 def test_errors_name_the_setting(key: str, value: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_preset("cpu", {key: value})
+
+
+@pytest.mark.parametrize("overrides", [{}, {"seed": "1"}])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, overrides: dict[str, str]) -> None:
+    (tmp_path / "run.yaml").write_text("- step: 0\n")
+    with pytest.raises(InputError, match=r"run\.yaml holds no settings"):
+        load_preset(str(tmp_path / "run.yaml"), overrides)
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

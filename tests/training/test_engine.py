@@ -21,7 +21,7 @@ from activefreq.training.modes import start_training
 from activefreq.training.objective import Exercise, Logits, Passes, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
 from activefreq.training.start import initial_model
-from activefreq.training.state import state_files
+from activefreq.training.state import load_newest_state, save_state, state_files
 
 SHORT = {"stages": (StageConfig(3, 32),), "validate_every": 3, "validation_clicks": 1, "batch_size": 2}
 
@@ -152,6 +152,39 @@ def test_a_loss_that_is_no_number_ends_it_and_is_not_saved(blobs: list[Picture],
     with pytest.raises(ActiveFreqError, match="the loss of step 5 is nan"):
         run.run()
     assert list(state_files(tmp_path)) == [4, 2]
+
+
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_a_gradient_that_is_no_number_ends_it_before_the_weights_are_lost(
+    blobs: list[Picture], tmp_path: Path, clip: float | None
+) -> None:
+    run = make_run(quick_config(optimizer=OptimizerConfig(clip=clip)), blobs, folder=tmp_path)
+    steps = 0
+
+    def poison(gradient: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        return gradient * math.inf if steps == 4 else gradient
+
+    run.model.backbone.classifier.bias.register_hook(poison)
+    with pytest.raises(ActiveFreqError, match=r"the gradient of step 3 is (nan|inf)"):
+        run.run()
+    assert list(state_files(tmp_path)) == [2]
+    assert all(value.isfinite().all() for value in run.model.state_dict().values())
+
+
+def test_a_state_of_before_a_setting_was_there_is_resumed(blobs: list[Picture], tmp_path: Path) -> None:
+    config = quick_config(validate_every=0, save_every=2)
+    run = make_run(config, blobs, folder=tmp_path)
+    run.stop = lambda: run.step == 2
+    run.run()
+    step, state = load_newest_state(tmp_path) or pytest.fail("there is no state")
+    del state["config"]["losses"]["click_after"]
+    save_state(tmp_path, step, state)
+    assert make_run(config, blobs, folder=tmp_path).resume()
+    later = dataclasses.replace(config, losses=LossConfig(click_after=2))
+    with pytest.raises(InputError, match=r"begun with another losses\.click_after"):
+        make_run(later, blobs, folder=tmp_path).resume()
 
 
 def test_a_finished_training_does_nothing_more(blobs: list[Picture], tmp_path: Path) -> None:

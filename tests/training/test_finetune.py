@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,7 +218,11 @@ def test_what_proved_better_stays_published_however_it_ends(
         finetune(Checkpoint(tiny_model), samples, QUICK, publish=target, device="cpu", listener=raises)
     assert len(told) == 3
     if better:
-        assert load_checkpoint(target).info["finetuned"]["miou"] == [0.6]
+        notes = load_checkpoint(target).info["finetuned"]
+        assert notes["miou"] == [0.6]
+        assert (notes["config"]["epochs"], notes["config"]["seed"]) == (QUICK.epochs, QUICK.seed)
+        assert notes["packages"]["torch"] == version("torch")
+        assert "revision" in notes
 
 
 def test_a_loss_that_is_no_number_ends_it(

@@ -10,9 +10,11 @@ from trainees import Picture, blob_pictures, quick_config
 
 from activefreq.clicks import Click
 from activefreq.models.config import SessionConfig
+from activefreq.models.inference import is_prepared
 from activefreq.session.segmenter import InteractiveSegmenter
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import coarse_question, step
+from activefreq.training import objective
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.clicking import ClickSamplingConfig
@@ -159,6 +161,23 @@ def test_the_target_crops_grow_with_the_setting():
     near, far = shares
     assert (near >= far).all()
     assert near.mean() > far.mean()
+
+
+def test_sessions_are_played_by_a_faster_copy_that_answers_the_same(monkeypatch):
+    config = quick_config(rounds=(0.0, 0.0, 1.0))
+    model = initial_model(config)
+    batch = make_batch(Mixture([[Picture(*rgb_blob(0))] * 4]), config, 0)
+    asked = []
+    plain_go_on = objective.go_on
+    monkeypatch.setattr(objective, "go_on", lambda model, *rest: asked.append(model) or plain_go_on(model, *rest))
+    fast = make_exercise(model, batch, config, torch.device("cpu"))
+    assert len(asked) == 2
+    assert all(is_prepared(one) for one in asked)
+    monkeypatch.setattr(objective, "_answering", lambda network, *_: network)
+    slow = make_exercise(model, batch, config, torch.device("cpu"))
+    assert not any(is_prepared(one) for one in asked[2:])
+    torch.testing.assert_close(fast.prompt, slow.prompt, atol=1e-4, rtol=0)
+    assert float(fast.prompt[:, 0].amax()) > 0
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))

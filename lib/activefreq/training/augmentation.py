@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from activefreq.data.resizing import resize_image, resize_mask
+from activefreq.errors import InputError
 from activefreq.session.boxes import bounding_box
 
 
@@ -52,6 +53,20 @@ class AugmentationConfig:
     contrast: float = 0.25
     saturation: float = 0.25
 
+    def __post_init__(self) -> None:
+        for name in ("whole_share", "enlarged_share", "resized_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
+        for name in ("scale", "window"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high < np.inf:
+                raise InputError(f"{name} must be a range of numbers above 0, not {getattr(self, name)!r}")
+        for name in ("window_minimum", "rotation", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise InputError(f"{name} must be a number of at least 0, not {getattr(self, name)!r}")
+        if not 0 < self.detail < np.inf:
+            raise InputError(f"detail must be a number above 0, not {self.detail!r}")
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -84,7 +99,7 @@ def random_view(
     """
     whole = bool(rng.random() < config.whole_share)
     enlarged = bool(rng.random() < config.enlarged_share)
-    if enlarged and max(target.shape) < size and rng.random() < config.resized_share:
+    if enlarged and config.resized_share and max(target.shape) < size and rng.random() < config.resized_share:
         view = _resized_view(rgb, target, size, rng, config, whole=whole)
         if view.target.any():
             return view

@@ -24,8 +24,9 @@ def average_checkpoints(paths: Sequence[Path], shares: Sequence[float]) -> Check
         shares: A positive number for each; they are divided by their sum.
 
     Returns:
-        A checkpoint with the sizes, the session and the notes of the first, and `mean_of` in its notes: the hash and
-        the share of each. What is counted, not weighed (batches that a normalization saw), is the first's.
+        A checkpoint with the sizes, the session and the notes of the first, and in its notes `mean_of`: the hash and
+        the share of each. Images that any of them was fine-tuned on are noted; a validation, which was the first's
+        alone, is not. What is counted, not weighed (batches that a normalization saw), is the first's.
 
     Raises:
         InputError: Too few files, a share that is not positive, or networks that differ, named.
@@ -45,7 +46,12 @@ def average_checkpoints(paths: Sequence[Path], shares: Sequence[float]) -> Check
     parts = [share / math.fsum(shares) for share in shares]
     first.model.load_state_dict(_mean([one.model.state_dict() for one in checkpoints], parts))
     mean_of = [{"sha256": checkpoint_hash(path), "share": part} for path, part in zip(paths, parts, strict=True)]
-    return Checkpoint(first.model, first.session, {**first.info, "mean_of": mean_of})
+    info = {key: value for key, value in first.info.items() if key not in ("validation", "finetuned")}
+    seen = [name for one in checkpoints for name in one.info.get("finetuned", {}).get("images", ())]
+    if seen:
+        # A later fine-tuning holds none of them out.
+        info["finetuned"] = {"images": list(dict.fromkeys(seen))}
+    return Checkpoint(first.model, first.session, {**info, "mean_of": mean_of})
 
 
 def _mean(weights: Sequence[dict[str, torch.Tensor]], parts: Sequence[float]) -> dict[str, torch.Tensor]:

@@ -213,6 +213,8 @@ def load_preset(name_or_path: str, overrides: Mapping[str, str] | None = None) -
         raise InputError(f"no preset {name_or_path!r}: neither a file nor one of {names}")
     try:
         content = yaml.safe_load(path.read_text()) or {}
+        if not isinstance(content, dict):
+            raise InputError(f"{path} holds no settings of a training: it must be a group of them")
         for key, value in (overrides or {}).items():
             _set(content, key.split("."), yaml.safe_load(value))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

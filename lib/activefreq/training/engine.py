@@ -27,7 +27,7 @@ from activefreq.errors import ActiveFreqError, InputError
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Batch, Mixture, PairSource, batches
-from activefreq.training.config import TrainingConfig, differences, to_plain
+from activefreq.training.config import TrainingConfig, differences, from_plain, to_plain
 from activefreq.training.distributed import GlobalBatchStatistics, any_of, average, rank, total, world_size
 from activefreq.training.modes import start_training
 from activefreq.training.objective import Passes, autocast, exercise_losses, make_exercise
@@ -141,7 +141,9 @@ class TrainingRun:
         if found is None:
             return False
         step, state = found
-        other = differences(state["config"], to_plain(self.config))
+        # Settings that did not exist when it was begun are what they are when nobody sets them.
+        begun = to_plain(from_plain(TrainingConfig, state["config"], where=f"the training in {self.folder}"))
+        other = differences(begun, to_plain(self.config))
         if other:
             raise InputError(f"the training in {self.folder} was begun with another {', '.join(other)}")
         self.model.load_state_dict(state["model"])
@@ -172,7 +174,7 @@ class TrainingRun:
         """Runs the remaining steps; says whether all are done, or the run was stopped.
 
         Raises:
-            ActiveFreqError: The loss stopped being a number.
+            ActiveFreqError: The loss, or its gradient, stopped being a number.
         """
         if self.step >= self.config.steps:
             return True
@@ -213,9 +215,12 @@ class TrainingRun:
         self._optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel takes the mean of the processes' gradients.
         self._scaler.scale(losses.total * (1.0 if self._local else share * world_size())).backward()
-        if self.config.optimizer.clip is not None:
-            self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
+        self._scaler.unscale_(self._optimizer)
+        clip = math.inf if self.config.optimizer.clip is None else self.config.optimizer.clip
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
+        # With scaling a step whose gradients overflow is passed over; without, the weights would be lost.
+        if not (math.isfinite(norm) or self._scaler.is_enabled()):
+            raise ActiveFreqError(f"the gradient of step {self.step} is {norm}")
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._averaged is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from activefreq.training.batches import Mixture
 from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.memory import CachedPairs
+from activefreq.training.provenance import provenance
 from activefreq.training.validation import ValidationResult
 
 
@@ -186,6 +187,7 @@ def finetune(
         device=resolve_device(device),
         session=checkpoint.session,
     )
+    origin = provenance(run.device)
     before = run.validate()
     best = _Best(before)
     published = False
@@ -199,7 +201,8 @@ def finetune(
         epoch_losses[-1].append(float(progress.losses.total))
         if progress.validation is not None and best.judge(progress.validation) and publish is not None:
             images = list(dict.fromkeys((*seen, *training.names)))
-            info = {**checkpoint.info, "finetuned": {"images": images, "miou": progress.validation.miou}}
+            notes = {"images": images, "miou": progress.validation.miou, "config": asdict(config), **origin}
+            info = {**checkpoint.info, "finetuned": notes}
             save_checkpoint(publish, Checkpoint(run.published, checkpoint.session, info))
             published = True
         if listener is not None:

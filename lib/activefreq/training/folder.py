@@ -49,8 +49,8 @@ def write_records(
         run: How it was started, as plain YAML values.
 
     Raises:
-        InputError: The folder holds a training on other samples, or on samples in other parts, or with other settings
-            of its data sets (but for where they lie).
+        InputError: The folder holds a training that began with other weights, on other samples, or on samples in other
+            parts, or with other settings of its data sets (but for where they lie).
     """
     split = _split_table(placements)
     begun = bool(state_files(folder))
@@ -62,6 +62,8 @@ def write_records(
             raise InputError(f"the data of the training in {folder} has changed: {what}")
     runs = yaml.safe_load((folder / RUN).read_text()) if begun and (folder / RUN).exists() else []
     if runs:
+        if runs[-1].get("start") != run.get("start"):
+            raise InputError(f"the training in {folder} began with {runs[-1].get('start')}, not {run.get('start')}")
         _refuse_other_data(folder, runs[-1].get("data", []), run.get("data", []))
     _write(folder / SPLIT, split)
     _write(folder / CONFIG, yaml.safe_dump(to_plain(config), sort_keys=False))

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from activefreq.clicks import Click
 from activefreq.models.config import SessionConfig
+from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, read_only
@@ -119,11 +120,12 @@ def make_exercise(
         )
         for view, rng in zip(batch.views, generators, strict=True)
     ]
+    answering = _answering(network, device, config.precision) if rounds or closer else network
     with evaluating(model), autocast(device, config.precision):
         for _ in range(rounds):
-            rehearsals = go_on(network, rehearsals, generators, config.clicks, session)
+            rehearsals = go_on(answering, rehearsals, generators, config.clicks, session)
         if closer:
-            rehearsals = look_closer(network, rehearsals, session)
+            rehearsals = look_closer(answering, rehearsals, session)
 
     shape = network.config
     questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]
@@ -151,6 +153,17 @@ def make_exercise(
         torch.tensor(focus_places, dtype=torch.float32, device=device),
         torch.full((len(places),), emphasis, device=device),
     )
+
+
+def _answering(network: InteractiveModel, device: torch.device, precision: str) -> InteractiveModel:
+    """What answers the clicks of sessions: the network, or a copy as servers have, in two thirds of the time.
+
+    Rounds of clicks are half of a training's time. The copy has neither autocast nor float64.
+    """
+    plain = all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    if device.type == "cpu" and precision == "float32" and plain:
+        return prepare_for_inference(network, device)
+    return network
 
 
 def covered(mask: np.ndarray, side: int) -> torch.Tensor:

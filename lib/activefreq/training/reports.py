@@ -106,7 +106,7 @@ class TensorBoard:
     def __init__(
         self, folder: Path, *, start: int, pictures: Callable[[], Sequence[tuple[str, np.ndarray]]] | None = None
     ) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1)
         self._pictures = pictures
         self._began: tuple[float, int] | None = None
 

@@ -73,12 +73,16 @@ class TrainRequest:
         devices, remark = (chosen,), ""
         if _flag("multi_gpu", values["multi_gpu"]):
             devices, remark = several_devices(chosen, values["gpus"])
+        batch_size = _integer("train_batch_size", values["train_batch_size"])
+        if 1 <= batch_size < len(devices):
+            remark = f"{len(devices)} GPUs were asked for, but a batch of {batch_size} is divided among {batch_size}"
+            devices = devices[:batch_size]
         tracking = str(values["tracking"] or NO_TRACKING)
         if tracking not in (NO_TRACKING, MLFLOW):
             raise InputError(f"tracking must be {NO_TRACKING!r} or {MLFLOW!r}, not {tracking!r}")
         finetuning = FinetuneConfig(
             epochs=_integer("max_epochs", values["max_epochs"]),
-            batch_size=_integer("train_batch_size", values["train_batch_size"]),
+            batch_size=batch_size,
             validation_batch_size=_integer("val_batch_size", values["val_batch_size"]),
             validation_share=_number("val_split", values["val_split"]),
             patience=patience if patience > 0 else None,
