@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "--size",
         type=int,
         metavar="PX",
-        help="side of the square that the network sees (default: the checkpoint's, mostly 256)",
+        help="side of the square that the network sees (default: the checkpoint's; 192 for the one that ships)",
     )
     model.add_argument(
         "--mirrors",

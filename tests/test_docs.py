@@ -41,6 +41,19 @@ def test_links_lead_somewhere(page):
         assert (page.parent / link).exists(), link
 
 
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_headings_lead_to_one(page):
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*\.md|)#([^)]+)\)", page.read_text()):
+        assert anchor in anchors((page.parent / link) if link else page), f"{link}#{anchor}"
+
+
 def test_every_script_says_what_it_takes():
     for path in sorted((ROOT / "scripts").glob("*.py")):
         assert load_script(path).parser().format_help().startswith("usage:"), path
