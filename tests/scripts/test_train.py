@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from synthetic import rgb_blob, write_picture
 from torch.distributed.run import get_args_parser
 
@@ -122,7 +123,7 @@ def test_a_training_leaves_everything_that_it_should(
     assert main([*command, "--output", output, "--set", "batch_size=3", "seed=4"]) == 0
     assert {path.name for path in output.iterdir()} == {
         *("best.pt", "best.md", "last.pt", "last.md", "metrics.csv", "tensorboard", "problems.txt"),
-        *("config.yaml", "run.yaml", "split.csv", "state-00000006.pt", "state-00000008.pt"),
+        *("config.yaml", "run.yaml", "split.csv", "state-00000006.pt", "state-00000008.pt", ".lock"),
     }
     config = from_plain(TrainingConfig, yaml.safe_load((output / "config.yaml").read_text()))
     assert (config.batch_size, config.seed, config.steps) == (3, 4, 8)
@@ -149,11 +150,17 @@ def test_a_training_leaves_everything_that_it_should(
     for option, name in ((["--weight", "2"], "weight"), (["--label-value", "255"], "label_value")):
         assert main([*command, *option, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 2
         assert re.search(f"has {name} None for data set 1, not .*2", capsys.readouterr().err)
+    (output / ".writing-state").mkdir()
+    with FileLock(output / ".lock"):
+        assert main([*command, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 2
+    assert f"another process is training in {output}" in capsys.readouterr().err
+    assert (output / ".writing-state").exists()
     other = ["--init", output / "best.pt", "--set", "batch_size=3", "seed=4", "--resume"]
     assert main([*command, "--output", output, *other]) == 2
     assert re.search(r"began with random weights, not checkpoint best\.pt", capsys.readouterr().err)
     assert main([*command, "--output", output, "--set", "batch_size=3", "seed=4", "--resume"]) == 0
     assert {path: path.read_bytes() for path in output.glob("*.pt")} == before
+    assert not (output / ".writing-state").exists()
 
 
 def test_a_signal_ends_it_with_its_state_saved(

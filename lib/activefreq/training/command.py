@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from activefreq.training.config import TrainingConfig, to_plain
 from activefreq.training.datasets import DataSet, Division, TrainingData, load_data
 from activefreq.training.distributed import rank
 from activefreq.training.engine import Progress, TrainingRun
-from activefreq.training.folder import check_folder, write_records
+from activefreq.training.folder import own_folder, write_records
 from activefreq.training.overlays import overlay
 from activefreq.training.provenance import provenance
 from activefreq.training.publishing import CheckpointWriter, Origin
@@ -70,9 +70,13 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
         InputError: Data, options or the folder cannot be used.
         CheckpointError: Weights or states cannot be used.
     """
+    # Only the first process writes.
+    with own_folder(request.output, resume=request.resume) if rank() == 0 else nullcontext():
+        return _train(request, stop)
+
+
+def _train(request: TrainingRequest, stop: Callable[[], bool] | None) -> TrainingRun:
     first = rank() == 0
-    if first:
-        check_folder(request.output, resume=request.resume)
     data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
     model = initial_model(request.config, init=request.init)
     run = TrainingRun(

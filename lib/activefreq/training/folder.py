@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from activefreq.data.pairs import Problem
 from activefreq.errors import InputError
@@ -19,21 +21,36 @@ from activefreq.training.datasets import Placement
 from activefreq.training.state import state_files
 
 CONFIG, RUN, SPLIT, PROBLEMS = "config.yaml", "run.yaml", "split.csv", "problems.txt"
+LOCK = ".lock"
 
 PLACES = frozenset({"images", "labels", "include", "exclude"})
 """Settings of a data set that may change between two runs, as long as the samples are the same."""
 
 
-def check_folder(folder: Path, *, resume: bool) -> None:
-    """Makes the folder. Raises `InputError` if a training is in it already and is not to be resumed."""
+@contextmanager
+def own_folder(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Makes the folder, and keeps other processes from training in it until the block ends, or this process is killed.
+
+    Raises:
+        InputError: A training is in it already and is not to be resumed, or goes on there now.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     if not resume and (state_files(folder) or any(folder.glob("*.pt"))):
         raise InputError(f"{folder} holds a training: --resume continues it, another folder begins a new one")
     folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in folder.glob(".writing-*"):
-        # Left by a process that was killed while it wrote.
-        shutil.rmtree(unfinished, ignore_errors=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another process is training in {folder}") from None
+    try:
+        for unfinished in folder.glob(".writing-*"):
+            # Left by a process that was killed while it wrote.
+            shutil.rmtree(unfinished, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 def write_records(
