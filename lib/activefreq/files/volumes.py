@@ -25,13 +25,14 @@ from nibabel.spatialimages import HeaderDataError
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.formats import DICOM, NIFTI, volume_reader
 from activefreq.files.headers import check_data_file
-from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
+from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
 
 MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
+_BROKEN_NIFTI = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 _FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 """DICOM's bits, sign, intercept and slope."""
@@ -107,8 +108,9 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_
         max_voxels: Larger volumes are refused by their header, before they take memory.
 
     Raises:
-        InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, or
-            holds NaN or infinite values; the folder holds no DICOM series, or several and none is named.
+        InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, in
+            another format, holds NaN or infinite values, or names a file that it may not (see
+            `activefreq.files.headers`); the folder holds no DICOM series, or several and none is named.
     """
     path = Path(path)
     if path.is_dir():
@@ -139,7 +141,7 @@ def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS)
     existing_file(path)
     if is_raster(path):
         return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
-    return _header_geometry(path, _read_header(path, str(path), 1, max_voxels))
+    return _header_geometry(path, _read_header(path, str(path), volume_reader(path), 1, max_voxels))
 
 
 def series_files(folder: str | os.PathLike[str], series: str | None = None) -> list[str]:
@@ -218,7 +220,7 @@ def write_mask(
         try:
             sitk.WriteImage(image, str(temporary), useCompression=compress)
             # On a full disk ITK ends a NIfTI early without a word.
-            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))), array)
+            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(_read_image(temporary, NIFTI)), array)
         except RuntimeError as error:
             if shutil.disk_usage(temporary.parent).free > array.nbytes:
                 raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
@@ -227,17 +229,24 @@ def write_mask(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def _read_image(file: str | os.PathLike[str], reader: str) -> sitk.Image:
+    """Reads a file with one of ITK's readers; raises `RuntimeError` for what that cannot read."""
+    return sitk.ReadImage(str(file), sitk.sitkUnknown, reader)
+
+
 def _series_ids(folder: Path) -> tuple[str, ...]:
     with _without_warnings():
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
 
 
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
-    header = _read_header(path, files[0], len(files), max_voxels)
-    if _is_nifti(path):
+    # A folder's files may have any names, and were found by what is in them.
+    reader = DICOM if path.is_dir() else volume_reader(path)
+    header = _read_header(path, files[0], reader, len(files), max_voxels)
+    if reader == NIFTI:
         return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
     try:
-        image = _read_series(path, files) if len(files) > 1 else sitk.ReadImage(files[0])
+        image = _read_series(path, files) if len(files) > 1 else _read_image(files[0], reader)
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     array = finite(path, sitk.GetArrayFromImage(image))
@@ -254,6 +263,7 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
 def _read_series(path: Path, files: Sequence[str]) -> sitk.Image:
     """Raises `InputError` if a slice is missing, `RuntimeError` for what ITK cannot read."""
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO(DICOM)
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     with _without_warnings():
@@ -301,8 +311,8 @@ def _nifti_voxels(path: Path) -> np.ndarray:
     ITK itself reads the missing end of a truncated NIfTI, and NaN in it, as zeros without a word.
     """
     try:
-        voxels = np.array(nibabel.nifti1.load(path).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        voxels = np.array(nibabel.Nifti1Image.from_filename(path).dataobj)
+    except _BROKEN_NIFTI as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if voxels.dtype.names:
         voxels = np.stack([voxels[channel] for channel in voxels.dtype.names[:3]], axis=-1)
@@ -318,9 +328,10 @@ def _nifti_voxels(path: Path) -> np.ndarray:
     return np.ascontiguousarray(voxels.transpose((2, 1, 0, 3) if colour else (2, 1, 0)))
 
 
-def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
-    check_data_file(Path(file))
+def _read_header(path: Path, file: str, itk_reader: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
+    check_data_file(Path(file), itk_reader)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(itk_reader)
     reader.SetFileName(file)
     try:
         reader.ReadImageInformation()
@@ -348,7 +359,7 @@ def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
         return Geometry((size[2], size[1], size[0]), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
     if _is_nifti(path):
-        return _nifti_geometry((1, size[1], size[0]), nibabel.nifti1.load(path).affine)
+        return _nifti_geometry((1, size[1], size[0]), nibabel.Nifti1Image.from_filename(path).affine)
     flat = reader.GetDirection()
     direction = (flat[0], flat[1], 0.0, flat[2], flat[3], 0.0, 0.0, 0.0, 1.0)
     return Geometry((1, size[1], size[0]), (*reader.GetSpacing(), 1.0), (*reader.GetOrigin(), 0.0), direction)
@@ -367,6 +378,7 @@ def _nifti_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry
 
 def _raster_geometry(path: Path, height: int, width: int) -> Geometry:
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(raster_reader(path))
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
