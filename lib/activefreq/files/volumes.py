@@ -39,6 +39,8 @@ _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 _POSITION = "0020|0032"
 _EVEN = 0.25
 """Of the distance of two slices: as far may one be from its place."""
+_FLAT = 1e-3
+"""The smallest determinant of directions that are told apart."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -354,26 +356,60 @@ def _read_header(path: Path, file: str, itk_reader: str, files: int, max_voxels:
 
 
 def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
-    size = reader.GetSize()
-    if len(size) == 3:
-        return Geometry((size[2], size[1], size[0]), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
-    # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
-    if _is_nifti(path):
-        return _nifti_geometry((1, size[1], size[0]), nibabel.Nifti1Image.from_filename(path).affine)
-    flat = reader.GetDirection()
-    direction = (flat[0], flat[1], 0.0, flat[2], flat[3], 0.0, 0.0, 0.0, 1.0)
-    return Geometry((1, size[1], size[0]), (*reader.GetSpacing(), 1.0), (*reader.GetOrigin(), 0.0), direction)
+    """Raises `InputError` for a header without a grid: a spacing of 0 or NaN, directions that coincide."""
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    direction = np.reshape(reader.GetDirection(), (len(size), len(size)))
+    if len(size) == 2:
+        size, spacing, origin = (*size, 1), (*spacing, 1.0), (*origin, 0.0)
+        direction = np.pad(direction, (0, 1))
+        direction[2, 2] = 1.0
+        # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
+        affine = _nifti_affine(path) if _is_nifti(path) else None
+        if affine is not None:
+            return _checked(path, _nifti_geometry((1, size[1], size[0]), affine))
+    # As ITK does where it reads the voxels too: an axis of negative spacing runs the other way.
+    columns = direction * np.where(np.asarray(spacing) < 0, -1.0, 1.0) + 0.0  # no -0
+    positive = tuple(abs(step) for step in spacing)
+    return _checked(path, Geometry((size[2], size[1], size[0]), positive, origin, tuple(columns.ravel().tolist())))
+
+
+def _checked(path: Path, geometry: Geometry) -> Geometry:
+    numbers = np.array((*geometry.spacing, *geometry.origin, *geometry.direction))
+    volume = np.linalg.det(np.reshape(geometry.direction, (3, 3))) if np.isfinite(numbers).all() else 0.0
+    if min(geometry.spacing) <= 0 or abs(volume) < _FLAT:
+        raise InputError(
+            f"{path}: its header gives no grid in space: spacing {_listed(geometry.spacing)}, "
+            f"origin {_listed(geometry.origin)}, directions {_listed(geometry.direction)}"
+        )
+    return geometry
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
 
 
 def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
+def _nifti_affine(path: Path) -> np.ndarray | None:
+    """The affine (4, 4), in RAS, that a NIfTI header has; None where its codes say that it has none.
+
+    What nibabel makes up then has its origin in the middle and x mirrored, which ITK's, and so Slicer's, has not.
+    """
+    try:
+        header = nibabel.Nifti1Image.from_filename(path).header
+    except _BROKEN_NIFTI as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return header.get_best_affine() if header["sform_code"] > 0 or header["qform_code"] > 0 else None
+
+
 def _nifti_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
     """Geometry in LPS of a NIfTI affine (4, 4), which is in RAS."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    return Geometry(shape, tuple(spacing), tuple(lps[:3, 3]), tuple((lps[:3, :3] / spacing).ravel()))
+    direction = lps[:3, :3] / np.where(spacing == 0, 1.0, spacing)
+    return Geometry(shape, tuple(spacing), tuple(lps[:3, 3]), tuple(direction.ravel()))
 
 
 def _raster_geometry(path: Path, height: int, width: int) -> Geometry:
