@@ -67,6 +67,31 @@ def test_nothing_outside_the_studies_is_read(worn_server: Server, secret: Path, 
         assert answer.status_code == 404 or nothing, (path, answer.status_code, answer.text)
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("x.nrrd", "NRRD0004\n# a\v\vb\ntype: uint8\ndimension: 2\nsizes: 4 2\nencoding: raw\ndata file: {secret}\n\n"),
+        (
+            "x.mha",
+            "ObjectType = Image\nNDims = 2\nDimSize = 4 2\nElementType = MET_UCHAR\nElementDataFile : {secret}\n",
+        ),
+        ("x.h5", "\x89HDF\r\n"),
+    ],
+)
+def test_an_upload_has_no_other_file_read(worn_server: Server, secret: Path, name: str, header: str) -> None:
+    """As an image, a previous mask, and an image of a session."""
+    upload = (name, header.format(secret=secret).encode("latin-1"))
+    session = ask(worn_server, "PUT", "/session/", files={"files": upload}).json()["session_id"]
+    asking: list[tuple[str, dict[str, Any]]] = [
+        ("/infer/activefreq", {"file": upload}),
+        ("/infer/activefreq?image=picture", {"label": upload}),
+        (f"/infer/activefreq?session_id={session}", {}),
+    ]
+    for path, files_of_it in asking:
+        answer = ask(worn_server, "POST", path, data=CLICK, files=files_of_it or None)
+        assert answer.status_code == 422, (path, answer.status_code, answer.text)
+
+
 def test_a_session_cannot_be_made_up(worn_server: Server, secret: Path) -> None:
     """Of several uploaded files one could be the description of another session, with any image."""
     made_up = json.dumps({"name": "x", "path": "x", "image": str(secret), "expiry": 0}).encode()

@@ -237,3 +237,12 @@ def test_labels_must_be_whole_numbers(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.full((4, 3, 1), 0.25, np.float32), np.eye(4)), tmp_path / "soft.nii")
     with pytest.raises(InputError, match=r"soft\.nii: is no label map, it holds fractions such as 0\.25"):
         read_labels(tmp_path / "soft.nii")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp"])
+def test_no_other_format_is_tried_for_a_picture(tmp_path, name):
+    """Pillow has Ghostscript run what is in an EPS."""
+    (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\nshowpage\n")
+    for read in (read_image, read_labels, image_shape):
+        with pytest.raises(InputError, match="is no picture"):
+            read(tmp_path / name)

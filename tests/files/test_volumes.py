@@ -325,3 +325,118 @@ def test_slices_of_a_series_keep_their_values_however_each_is_scaled(tmp_path):
         expected[number] = stored * slope + intercept
     assert expected.max() > np.iinfo(np.int16).max
     np.testing.assert_allclose(read_volume(tmp_path).array, expected, rtol=1e-6)
+
+
+def itk_grid(path) -> Geometry:
+    """As ITK's file reader, and so Slicer, has it; of a 2D image as one slice."""
+    image = sitk.ReadImage(str(path))
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
+    return Geometry(image.GetSize()[::-1], image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def flat_nifti(path, array, affine, *, sform, qform) -> None:
+    image = nibabel.Nifti1Image(array, affine)
+    image.header["pixdim"][1:3] = (0.5, 0.75)
+    if affine is not None:
+        image.set_sform(affine, sform)
+        image.set_qform(affine, qform)
+    nibabel.save(image, path)
+    header = nibabel.load(path).header
+    assert (header["sform_code"], header["qform_code"], header["dim"][0]) == (sform, qform, 2)
+
+
+IN_PLANE = np.array([[0.0, -0.75, 0, 5], [0.5, 0, 0, 6], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(("affine", "sform", "qform"), [(None, 0, 0), (IN_PLANE, 1, 0), (IN_PLANE, 0, 1)])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_flat_nifti_lies_where_itk_sees_it(tmp_path, affine, sform, qform, colour):
+    """Without codes too, where nibabel has an affine of its own."""
+    array = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    if colour:
+        array = np.repeat(array[..., None], 3, axis=-1).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    flat_nifti(tmp_path / "a.nii.gz", array, affine, sform=sform, qform=qform)
+    volume = read_volume(tmp_path / "a.nii.gz")
+    assert volume.array.shape == ((1, 8, 6, 3) if colour else (1, 8, 6))
+    assert_same_geometry(volume.geometry, itk_grid(tmp_path / "a.nii.gz"))
+    assert_same_geometry(read_geometry(tmp_path / "a.nii.gz"), volume.geometry)
+    assert len(set(volume.geometry.spacing[:2])) == 2
+
+
+def test_a_flat_nifti_without_codes_lies_as_the_same_file_of_one_slice(tmp_path):
+    array = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    nibabel.save(nibabel.Nifti1Image(array, None), tmp_path / "flat.nii")
+    nibabel.save(nibabel.Nifti1Image(array[..., None], None), tmp_path / "slice.nii")
+    assert_same_geometry(read_geometry(tmp_path / "flat.nii"), read_geometry(tmp_path / "slice.nii"))
+
+
+def test_a_label_drawn_on_a_flat_nifti_without_codes_stays_in_its_place(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((6, 8), np.uint8), None), tmp_path / "a.nii.gz")
+    labels = np.zeros((1, 8, 6), np.uint8)
+    labels[0, 1:4, 1:3] = 1
+    drawn = sitk.GetImageFromArray(labels)
+    drawn.CopyInformation(sitk.JoinSeries(sitk.ReadImage(str(tmp_path / "a.nii.gz"))))
+    sitk.WriteImage(drawn, str(tmp_path / "label.nrrd"))
+    moved = resample_labels(read_label_volume(tmp_path / "label.nrrd"), read_geometry(tmp_path / "a.nii.gz"))
+    np.testing.assert_array_equal(moved.array, labels)
+
+
+def negative_spacing(path) -> None:
+    voxels = bytes(range(24))
+    if path.suffix == ".mha":
+        header = b"ObjectType = Image\nNDims = 3\nElementSpacing = 1 -0.5 2\nOffset = 4 5 6\nDimSize = 4 3 2\n"
+        path.write_bytes(header + b"ElementType = MET_UCHAR\nElementDataFile = LOCAL\n" + voxels)
+    elif path.suffix == ".nrrd":
+        header = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\nspacings: 1 -0.5 2\n\n"
+        path.write_bytes(header + voxels)
+    else:
+        header = nibabel.Nifti1Image(np.frombuffer(voxels, np.uint8).reshape(4, 3, 2), None).header
+        header["pixdim"][1:4] = (1, -0.5, 2)
+        header["magic"], header["vox_offset"] = b"n+1", 352
+        path.write_bytes(header.binaryblock + bytes(4) + voxels)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".mha", ".nrrd"])
+def test_an_axis_of_negative_spacing_runs_the_other_way(tmp_path, suffix):
+    """As ITK has it where it reads the voxels too; of a header alone it keeps the sign, which no image may have."""
+    path = tmp_path / f"a{suffix}"
+    negative_spacing(path)
+    volume = read_volume(path)
+    assert volume.geometry.spacing == (1.0, 0.5, 2.0)
+    assert volume.geometry.direction == (1, 0, 0, 0, -1, 0, 0, 0, 1)
+    assert_same_geometry(volume.geometry, itk_grid(path))
+    assert_same_geometry(read_geometry(path), volume.geometry)
+    np.testing.assert_array_equal(volume.array.ravel(), np.arange(24))
+    mask = volume.array > 7
+    for written in ("mask.nrrd", "mask.nii.gz"):
+        write_mask(tmp_path / written, mask, like=volume)
+        back = read_label_volume(tmp_path / written)
+        np.testing.assert_array_equal(back.array, mask)
+        assert_same_geometry(back.geometry, volume.geometry)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "header"),
+    [
+        (
+            ".mha",
+            "ObjectType = Image\nNDims = 3\n{}\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+        ),
+        (".nrrd", "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n{}\n\n"),
+    ],
+)
+def test_a_header_without_a_grid_is_refused(tmp_path, suffix, header):
+    broken = {
+        ".mha": ["ElementSpacing = 0 1 1", "TransformMatrix = 1 0 0 1 0 0 0 0 1"],
+        ".nrrd": [
+            "space: left-posterior-superior\nspace directions: (1,0,0) (1,0,0) (0,0,1)\nspace origin: (0,0,0)",
+            "space: left-posterior-superior\nspace directions: (1,0,0) (0,0,0) (0,0,1)\nspace origin: (0,0,0)",
+        ],
+    }
+    for field in broken[suffix]:
+        (tmp_path / f"a{suffix}").write_bytes(header.format(field).encode() + bytes(8))
+        with pytest.raises(InputError, match="its header gives no grid in space"):
+            read_geometry(tmp_path / f"a{suffix}")
+        with pytest.raises(InputError, match=r"a\.(mha|nrrd): "):
+            read_volume(tmp_path / f"a{suffix}")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.formats import VOLUME_SUFFIXES, is_dicom
 from activefreq.files.raster import RASTER_SUFFIXES
-from activefreq.files.volumes import VOLUME_SUFFIXES
 
 LABEL_SUFFIXES = ("_segmentation",)
 """What a label's stem may have on top of its image's: ISIC's "ISIC_0000000_segmentation.png"."""
@@ -21,7 +21,6 @@ STUDIES_LABELS = Path("labels") / "final"
 
 _DATASTORE_FILE = "datastore_v2.json"
 _SUFFIXES = (*VOLUME_SUFFIXES, *sorted(RASTER_SUFFIXES))
-_DICOM_MAGIC = (128, b"DICM")
 _LOOKED_AT = 8
 
 
@@ -150,13 +149,7 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
 def _holds_dicom(folder: Path) -> bool:
     files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
     # A readme or a licence may come before the slices.
-    return any(_is_dicom(path) for path in itertools.islice(files, _LOOKED_AT))
-
-
-def _is_dicom(path: Path) -> bool:
-    offset, magic = _DICOM_MAGIC
-    with path.open("rb") as file:
-        return file.read(offset + len(magic))[offset:] == magic
+    return any(is_dicom(path) for path in itertools.islice(files, _LOOKED_AT))
 
 
 def _choose(candidates: Sequence[Path], stem: str, extension: str | None) -> Path | None:

@@ -18,6 +18,13 @@ from activefreq.errors import InputError
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
 
 RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+_READERS = {
+    "JPEG": "JPEGImageIO",
+    "PNG": "PNGImageIO",
+    "TIFF": "TIFFImageIO",
+    "BMP": "BMPImageIO",
+}
+"""ITK's, by Pillow's formats. No other format is tried: some have programs started (EPS), or open other files."""
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 _TO_RGB = frozenset({"P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBA", "RGBX", "RGBa"})
 _TO_GREY = frozenset({"1", "LA", "La"})
@@ -43,7 +50,7 @@ def read_raster(path: str | os.PathLike[str], *, max_pixels: int) -> np.ndarray:
     path = existing_file(path)
     with _open(path, max_pixels) as picture:
         if _has_deep_colour(picture):
-            return _read_deep_colour(path)
+            return _read_deep_colour(path, _itk_reader(picture))
         if picture.mode in _TO_RGB:
             return _decode(path, picture, "RGB")
         if picture.mode in _TO_GREY:
@@ -80,13 +87,23 @@ def raster_shape(path: str | os.PathLike[str], *, max_pixels: int) -> tuple[int,
         return picture.height, picture.width
 
 
-def _open(path: Path, max_pixels: int) -> ImageFile.ImageFile:
+def raster_reader(path: str | os.PathLike[str]) -> str:
+    """The name of ITK's reader for a picture, by what is in it; raises `InputError` if that is no picture."""
+    with _identified(Path(path)) as picture:
+        return _itk_reader(picture)
+
+
+def _identified(path: Path) -> ImageFile.ImageFile:
     try:
-        picture = Image.open(path)
+        return Image.open(path, formats=list(_READERS))
     except UnidentifiedImageError:
         raise InputError(f"{path}: is no picture, or its beginning is damaged") from None
     except _BROKEN as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _open(path: Path, max_pixels: int) -> ImageFile.ImageFile:
+    picture = _identified(path)
     if picture.width * picture.height > max_pixels:
         raise InputError(
             f"{path}: its {picture.width} x {picture.height} pixels are more than the limit of {max_pixels}"
@@ -104,14 +121,19 @@ def _open(path: Path, max_pixels: int) -> ImageFile.ImageFile:
     return picture
 
 
+def _itk_reader(picture: ImageFile.ImageFile) -> str:
+    # Pillow calls a JPEG with appended previews "MPO".
+    return _READERS.get(str(picture.format), _READERS["JPEG"])
+
+
 def _has_deep_colour(picture: ImageFile.ImageFile) -> bool:
     """True for colour of 16 bits a channel, of which Pillow would keep 8."""
     return picture.mode in {"RGB", "RGBA"} and any(";16" in str(tile[3]) for tile in picture.tile)
 
 
-def _read_deep_colour(path: Path) -> np.ndarray:
+def _read_deep_colour(path: Path, reader: str) -> np.ndarray:
     try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[..., :3]
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkUnknown, reader))[..., :3]
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be decoded ({last_line(error)})") from error
 

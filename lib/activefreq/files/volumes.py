@@ -25,19 +25,22 @@ from nibabel.spatialimages import HeaderDataError
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.formats import DICOM, NIFTI, volume_reader
 from activefreq.files.headers import check_data_file
-from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
+from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
 
 MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
+_BROKEN_NIFTI = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 _FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 """DICOM's bits, sign, intercept and slope."""
 _POSITION = "0020|0032"
 _EVEN = 0.25
 """Of the distance of two slices: as far may one be from its place."""
+_FLAT = 1e-3
+"""The smallest determinant of directions that are told apart."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -107,8 +110,9 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_
         max_voxels: Larger volumes are refused by their header, before they take memory.
 
     Raises:
-        InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, or
-            holds NaN or infinite values; the folder holds no DICOM series, or several and none is named.
+        InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, in
+            another format, holds NaN or infinite values, or names a file that it may not (see
+            `activefreq.files.headers`); the folder holds no DICOM series, or several and none is named.
     """
     path = Path(path)
     if path.is_dir():
@@ -139,7 +143,7 @@ def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS)
     existing_file(path)
     if is_raster(path):
         return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
-    return _header_geometry(path, _read_header(path, str(path), 1, max_voxels))
+    return _header_geometry(path, _read_header(path, str(path), volume_reader(path), 1, max_voxels))
 
 
 def series_files(folder: str | os.PathLike[str], series: str | None = None) -> list[str]:
@@ -218,7 +222,7 @@ def write_mask(
         try:
             sitk.WriteImage(image, str(temporary), useCompression=compress)
             # On a full disk ITK ends a NIfTI early without a word.
-            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))), array)
+            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(_read_image(temporary, NIFTI)), array)
         except RuntimeError as error:
             if shutil.disk_usage(temporary.parent).free > array.nbytes:
                 raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
@@ -227,17 +231,24 @@ def write_mask(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def _read_image(file: str | os.PathLike[str], reader: str) -> sitk.Image:
+    """Reads a file with one of ITK's readers; raises `RuntimeError` for what that cannot read."""
+    return sitk.ReadImage(str(file), sitk.sitkUnknown, reader)
+
+
 def _series_ids(folder: Path) -> tuple[str, ...]:
     with _without_warnings():
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
 
 
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
-    header = _read_header(path, files[0], len(files), max_voxels)
-    if _is_nifti(path):
+    # A folder's files may have any names, and were found by what is in them.
+    reader = DICOM if path.is_dir() else volume_reader(path)
+    header = _read_header(path, files[0], reader, len(files), max_voxels)
+    if reader == NIFTI:
         return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
     try:
-        image = _read_series(path, files) if len(files) > 1 else sitk.ReadImage(files[0])
+        image = _read_series(path, files) if len(files) > 1 else _read_image(files[0], reader)
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
     array = finite(path, sitk.GetArrayFromImage(image))
@@ -254,6 +265,7 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
 def _read_series(path: Path, files: Sequence[str]) -> sitk.Image:
     """Raises `InputError` if a slice is missing, `RuntimeError` for what ITK cannot read."""
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO(DICOM)
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     with _without_warnings():
@@ -301,8 +313,8 @@ def _nifti_voxels(path: Path) -> np.ndarray:
     ITK itself reads the missing end of a truncated NIfTI, and NaN in it, as zeros without a word.
     """
     try:
-        voxels = np.array(nibabel.nifti1.load(path).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        voxels = np.array(nibabel.Nifti1Image.from_filename(path).dataobj)
+    except _BROKEN_NIFTI as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if voxels.dtype.names:
         voxels = np.stack([voxels[channel] for channel in voxels.dtype.names[:3]], axis=-1)
@@ -318,9 +330,10 @@ def _nifti_voxels(path: Path) -> np.ndarray:
     return np.ascontiguousarray(voxels.transpose((2, 1, 0, 3) if colour else (2, 1, 0)))
 
 
-def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
-    check_data_file(Path(file))
+def _read_header(path: Path, file: str, itk_reader: str, files: int, max_voxels: int) -> sitk.ImageFileReader:
+    check_data_file(Path(file), itk_reader)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(itk_reader)
     reader.SetFileName(file)
     try:
         reader.ReadImageInformation()
@@ -343,30 +356,65 @@ def _read_header(path: Path, file: str, files: int, max_voxels: int) -> sitk.Ima
 
 
 def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
-    size = reader.GetSize()
-    if len(size) == 3:
-        return Geometry((size[2], size[1], size[0]), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
-    # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
-    if _is_nifti(path):
-        return _nifti_geometry((1, size[1], size[0]), nibabel.nifti1.load(path).affine)
-    flat = reader.GetDirection()
-    direction = (flat[0], flat[1], 0.0, flat[2], flat[3], 0.0, 0.0, 0.0, 1.0)
-    return Geometry((1, size[1], size[0]), (*reader.GetSpacing(), 1.0), (*reader.GetOrigin(), 0.0), direction)
+    """Raises `InputError` for a header without a grid: a spacing of 0 or NaN, directions that coincide."""
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    direction = np.reshape(reader.GetDirection(), (len(size), len(size)))
+    if len(size) == 2:
+        size, spacing, origin = (*size, 1), (*spacing, 1.0), (*origin, 0.0)
+        direction = np.pad(direction, (0, 1))
+        direction[2, 2] = 1.0
+        # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
+        affine = _nifti_affine(path) if _is_nifti(path) else None
+        if affine is not None:
+            return _checked(path, _nifti_geometry((1, size[1], size[0]), affine))
+    # As ITK does where it reads the voxels too: an axis of negative spacing runs the other way.
+    columns = direction * np.where(np.asarray(spacing) < 0, -1.0, 1.0) + 0.0  # no -0
+    positive = tuple(abs(step) for step in spacing)
+    return _checked(path, Geometry((size[2], size[1], size[0]), positive, origin, tuple(columns.ravel().tolist())))
+
+
+def _checked(path: Path, geometry: Geometry) -> Geometry:
+    numbers = np.array((*geometry.spacing, *geometry.origin, *geometry.direction))
+    volume = np.linalg.det(np.reshape(geometry.direction, (3, 3))) if np.isfinite(numbers).all() else 0.0
+    if min(geometry.spacing) <= 0 or abs(volume) < _FLAT:
+        raise InputError(
+            f"{path}: its header gives no grid in space: spacing {_listed(geometry.spacing)}, "
+            f"origin {_listed(geometry.origin)}, directions {_listed(geometry.direction)}"
+        )
+    return geometry
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
 
 
 def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
+def _nifti_affine(path: Path) -> np.ndarray | None:
+    """The affine (4, 4), in RAS, that a NIfTI header has; None where its codes say that it has none.
+
+    What nibabel makes up then has its origin in the middle and x mirrored, which ITK's, and so Slicer's, has not.
+    """
+    try:
+        header = nibabel.Nifti1Image.from_filename(path).header
+    except _BROKEN_NIFTI as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return header.get_best_affine() if header["sform_code"] > 0 or header["qform_code"] > 0 else None
+
+
 def _nifti_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Geometry:
     """Geometry in LPS of a NIfTI affine (4, 4), which is in RAS."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    return Geometry(shape, tuple(spacing), tuple(lps[:3, 3]), tuple((lps[:3, :3] / spacing).ravel()))
+    direction = lps[:3, :3] / np.where(spacing == 0, 1.0, spacing)
+    return Geometry(shape, tuple(spacing), tuple(lps[:3, 3]), tuple(direction.ravel()))
 
 
 def _raster_geometry(path: Path, height: int, width: int) -> Geometry:
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(raster_reader(path))
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
