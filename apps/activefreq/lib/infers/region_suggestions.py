@@ -21,8 +21,9 @@ from lib.images import ImageCache, LoadedImage
 from lib.scoring.acselect import SLICES
 from lib.served_model import LoadedModel, ServedModel
 from lib.suggested import SliceSuggestions, suggest_beginning, suggest_slice
+from lib.suggested_segments import ADD, REMOVE
 
-LABELS = {"suggested_add": 1, "suggested_remove": 2}
+LABELS = {ADD: 1, REMOVE: 2}
 """Names of their own: a suggestion must never become part of the structure that is segmented."""
 
 
