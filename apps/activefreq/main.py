@@ -38,6 +38,7 @@ from lib.served_model import ServedModel
 from lib.settings import AppSettings
 from lib.strategies import make_strategies
 from lib.studies import StudiesFolder
+from lib.suggested_segments import refuse_suggestions
 from lib.trainers import make_trainers
 from lib.uploads import Uploads
 
@@ -126,8 +127,11 @@ class ActiveFreqApp(MONAILabelApp):
         label = file
         if request.get("save_label") and not uploaded:
             tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
+            info = {"model": request["model"], "params": facts}
             try:
-                label = store.save_label(request["image"], file, tag, {"model": request["model"], "params": facts})
+                if tag == DefaultLabelTag.FINAL.value:
+                    refuse_suggestions(Path(file), info)
+                label = store.save_label(request["image"], file, tag, info)
             except BaseException:
                 Path(file).unlink(missing_ok=True)
                 raise

@@ -33,6 +33,7 @@ class SlicerPlugin:
 
     Attributes:
         mask: (K, J, I) bool, the segment "lesion" as it is shown.
+        others: The segments beside it, by name, in the order in which they were imported.
         requests: The params of every click, as they were sent.
     """
 
@@ -93,16 +94,26 @@ class SlicerPlugin:
         return facts
 
     def run_automatic_segmentation(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """What "auto-run on next sample" does: the first segmentation model, without points; its label map."""
+        """What "auto-run on next sample" does: the first segmentation model, without points; its label map.
+
+        What is in the map becomes segments, called by the answer's `label_names`.
+        """
         models = self.info["models"]
         name = next(name for name, model in models.items() if model["type"] == "segmentation")
-        return self._infer(name, {})
+        labels, facts = self._infer(name, {})
+        self.others |= {segment: labels == value for segment, value in facts["label_names"].items()}
+        return labels, facts
 
     def submit(self) -> Path:
-        """Saves the mask as the final label; returns the file that was sent."""
+        """Saves all segments as the final label; returns the file that was sent."""
         path = self.folder / "label.nii.gz"
-        write_mask(path, self.mask, like=self.grid)
-        params = {"label_info": [{"name": self._label, "idx": 1}], "model": CLICK_MODEL}
+        segments = {self._label: self.mask, **self.others}
+        labels = np.zeros(self.mask.shape, np.uint8)
+        for value, segment in enumerate(segments.values(), start=1):
+            labels[segment] = value  # one value a voxel: the last segment's
+        write_mask(path, labels, like=self.grid)
+        info = [{"name": name, "idx": value} for value, name in enumerate(segments, start=1)]
+        params = {"label_info": info, "model": CLICK_MODEL}
         self.client.save_label(self._image, str(path), params=params)
         return path
 
@@ -123,6 +134,7 @@ class SlicerPlugin:
         self.path, self._image, self._session = path, image, session
         self.grid: Geometry = read_geometry(path)
         self.mask = np.zeros(self.grid.shape, bool)
+        self.others: dict[str, np.ndarray] = {}
         self._foreground: list[list[int]] = []
         self._background: list[list[int]] = []
 

@@ -83,6 +83,20 @@ def test_scores_of_a_file_without_embeddings_are_computed_again(tmp_path: Path) 
     assert ask(again, {"a": 0.9, "b": 0.5}, "bert") == "b"
 
 
+def test_problems_that_may_have_been_an_outage_are_forgotten_and_scores_kept(tmp_path: Path) -> None:
+    path = tmp_path / "active.sqlite"
+    store = ActiveStore(path)
+    store.save("a", SCORE)
+    store.save("b", UNUSABLE)
+    store._connection.execute("PRAGMA user_version = 1")
+    store.close()
+    again = ActiveStore(path)
+    assert again.scores() == {"a": SCORE}
+    again.save("b", UNUSABLE)
+    again.close()
+    assert ActiveStore(path).scores() == {"a": SCORE, "b": UNUSABLE}
+
+
 def _save_many(path: Path, prefix: str) -> None:
     store = ActiveStore(path)
     for number in range(40):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from activefreq.session.cache import ENTRY_BYTES
 from activefreq.session.state import SessionState
 from lib.click_memory import ClickMemory
 
@@ -23,17 +24,26 @@ def test_each_clients_last_clicks_are_remembered() -> None:
 
 
 def test_what_has_no_room_does_not_leave_the_clicks_before_it() -> None:
-    memory = ClickMemory(1000)
+    memory = ClickMemory(10_000)
     memory.put(IMAGE, "one", states(8))
     memory.put(IMAGE, "one", states(100))
     assert memory.get(IMAGE, "one") == {}
 
 
 def test_no_clicks_take_no_room_however_many_clients_have_none() -> None:
-    memory = ClickMemory(1000)
+    memory = ClickMemory(10_000)
     memory.put(IMAGE, "one", states(8))
     memory.put(IMAGE, "one", {})
     assert memory.get(IMAGE, "one") == {}
     for number in range(100):
         memory.put(IMAGE, str(number), {})
     assert len(memory) == 0
+
+
+def test_many_clients_who_click_on_one_pixel_are_forgotten_in_turn() -> None:
+    memory = ClickMemory(10 * ENTRY_BYTES)
+    for number in range(100):
+        memory.put(IMAGE, str(number), states(1))
+    assert len(memory) == 9  # each is a little more than its overhead
+    assert memory.get(IMAGE, "99")
+    assert memory.get(IMAGE, "0") == {}

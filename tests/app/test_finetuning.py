@@ -119,6 +119,23 @@ def test_annotated_slices_of_volumes_and_labels_of_another_orientation(tmp_path:
     np.testing.assert_array_equal(samples[1].target, labels[3] > 0)
 
 
+def test_suggested_regions_in_a_label_are_not_learned(store: StudiesFolder, tmp_path: Path) -> None:
+    """Of a label that was saved before such were refused."""
+    truth = rgb_blob(4)[1]
+    labels = truth.astype(np.uint8)
+    labels[:, :5], labels[:5, -5:] = 2, 3
+    path = tmp_path / "submitted.nii.gz"
+    write_mask(path, labels, like=read_geometry(store.get_image_uri("lesion_4")))
+    names = ("lesion", "suggested_add", "suggested_remove")
+    info = {"label_info": [{"name": name, "idx": value} for value, name in enumerate(names, start=1)]}
+    store.save_label("lesion_4", str(path), "final", info)
+    samples = labelled_samples(store)
+    found = samples[samples.names.index("lesion_4")]
+    np.testing.assert_array_equal(found.target, labels == 1)
+    (problem,) = samples.problems
+    assert str(problem).startswith("lesion_4: the voxels of suggested_add and suggested_remove")
+
+
 def test_bad_labels_are_named_and_the_others_used(task: FinetuneTask, store: StudiesFolder, tmp_path: Path) -> None:
     label = Path(store.get_label_uri("lesion_2", "final"))
     label.write_bytes(b"\0" * 100)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from fastapi import HTTPException
 from PIL import Image
 from tiny import make_tiny_model
 
 from activefreq.acselect.ranking import ImageScore, measure_slice
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.errors import CheckpointError
+from activefreq.files import raster
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.session.automatic import automatic_answer, automatic_probability
@@ -22,7 +25,7 @@ from lib.active_store import ActiveStores, StoredScore
 from lib.labelled import labelled_sample
 from lib.outlook import Outlooks
 from lib.scoring import make_scoring_methods
-from lib.scoring.demand import ScoringDemand
+from lib.scoring.demand import RETRY_SECONDS, ScoringDemand
 from lib.served_model import ServedModel
 from lib.strategies import make_strategies
 from lib.studies import StudiesFolder
@@ -35,7 +38,8 @@ class Parts:
         self.datastore = StudiesFolder(str(studies), auto_reload=False)
         self.stores = ActiveStores()
         self.model = ServedModel(str(checkpoint), device="cpu", cache_bytes=1 << 20)
-        self.demand = ScoringDemand(self.model, self.stores)
+        self.clock = 0.0
+        self.demand = ScoringDemand(self.model, self.stores, now=lambda: self.clock)
         self.outlook = Outlooks().of(self.stores.of(studies))
         self._scoring = make_scoring_methods(self.model, self.stores, share=1.0)["acselect"]
         self._strategies = make_strategies(self.stores)
@@ -107,12 +111,12 @@ def test_scores_are_those_of_the_library(parts: Parts, studies: Path) -> None:
 
 
 def test_only_what_is_new_or_changed_is_scored(parts: Parts, studies: Path) -> None:
-    assert parts.score() | {"seconds": 0} == {"scored": 5, "unusable": 1, "kept": 0, "seconds": 0}
-    assert parts.score() | {"seconds": 0} == {"scored": 0, "unusable": 0, "kept": 5, "seconds": 0}
+    assert parts.score() | {"seconds": 0} == {"scored": 5, "unusable": 1, "kept": 0, "left": 0, "seconds": 0}
+    assert parts.score() | {"seconds": 0} == {"scored": 0, "unusable": 0, "kept": 5, "left": 0, "seconds": 0}
     Image.new("RGB", (20, 20), "red").save(studies / "new.png")
     Image.new("RGB", (50, 60), "red").save(studies / "picture0.png")
     parts.datastore.refresh()
-    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 4, "seconds": 0}
+    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 4, "left": 0, "seconds": 0}
 
 
 def test_a_new_model_scores_all_again(parts: Parts, checkpoint: Path) -> None:
@@ -288,6 +292,63 @@ def test_scoring_is_asked_for_once_and_only_if_there_is_something_to_score(parts
     assert not parts.demand.is_new(parts.datastore)
     save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
     assert parts.demand.is_new(parts.datastore)
+
+
+OUTAGES = [
+    HTTPException(502, "the DICOMweb server does not answer as it should"),
+    HTTPException(507, "the server's disk is full"),
+    OSError(errno.ESTALE, "Stale file handle"),
+    MemoryError(),
+    RuntimeError("CUDA out of memory"),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: f"{type(outage).__name__} {outage}"[:20])
+def test_an_outage_costs_no_score_and_its_images_are_scored_later(
+    parts: Parts, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, outage: Exception
+) -> None:
+    parts.score()
+    scores, embeddings = parts.store.scores(), len(parts.store.embeddings())
+    save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
+    assert parts.demand.is_new(parts.datastore)
+
+    def fail(image: str) -> str:
+        raise outage
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.datastore, "get_image_uri", fail)
+        assert parts.score() | {"seconds": 0} == {"scored": 0, "unusable": 0, "kept": 0, "left": 5, "seconds": 0}
+    assert "5 images could not be scored now" in caplog.text
+    assert parts.store.scores() == scores
+    assert len(parts.store.embeddings()) == embeddings
+    # Not at once, and not for ever either.
+    assert not parts.demand.is_new(parts.datastore)
+    parts.clock += RETRY_SECONDS
+    assert parts.demand.is_new(parts.datastore)
+    assert not parts.demand.is_new(parts.datastore)
+    assert parts.score()["scored"] == 5
+    assert {one.version for one in parts.store.scores().values()} == {parts.model.version}
+
+
+def test_a_disk_that_fails_while_an_image_is_read_is_no_fault_of_the_image(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(raster.Image, "open", fail)
+        assert parts.score() | {"seconds": 0} == {"scored": 1, "unusable": 0, "kept": 0, "left": 4, "seconds": 0}
+    assert set(parts.store.scores()) == {"volume"}
+
+
+def test_an_image_that_is_not_there_is_unusable(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: str) -> str:
+        raise HTTPException(404, f"there is no {image}")
+
+    monkeypatch.setattr(parts.datastore, "get_image_uri", fail)
+    assert parts.score()["unusable"] == 5
+    assert parts.store.scores()["volume"].problem == "there is no volume"
 
 
 def test_without_a_model_images_are_given_but_not_scored(studies: Path, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_params_of_a_task_cannot_say_what_the_address_says(name: str) -> None:
     ("arguments", "status"),
     [
         ({"params": {"gpus": 3}}, 422),
+        ({"params": {"client_id": "x" * 65}}, 422),
+        ({"params": {"activefreq": {"client_id": ["x" * 65]}}}, 422),
         ({"params": {"tracking_uri": "file:///tmp/runs"}}, 422),
         ({"params": {"tracking_uri": "sqlite:////tmp/x.db"}}, 422),
         ({"params": {"tracking_uri": ["http://x"]}}, 422),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 import torch
+from monailabel.client.client import MONAILabelClientException
 from PIL import Image
 from server import Server, running_server
 from slicer import Point, SlicerPlugin
@@ -190,6 +192,42 @@ def test_automatic_segmentation_of_a_new_sample_is_answered_with_a_file(slicer: 
     labels, facts = slicer.run_automatic_segmentation()
     assert labels.shape == slicer.mask.shape
     assert set(facts["label_names"].values()) == set(np.unique(labels)) - {0}
+
+
+def test_suggested_regions_are_no_part_of_a_label(slicer: SlicerPlugin, server: Server) -> None:
+    slicer.open_sample("axial_nrrd", "axial_nrrd.nrrd")
+    slicer.click((5, 14, 7))
+    slicer.run_automatic_segmentation()
+    # What a network of random weights suggests depends on its seed.
+    slicer.others.setdefault("suggested_add", np.roll(slicer.mask, 1, axis=0))
+    with pytest.raises(MONAILabelClientException) as caught:
+        slicer.submit()
+    names = " and ".join(sorted(slicer.others))
+    assert "Status: 422" in caught.value.msg
+    assert f"{names} first, then submit again" in caught.value.msg
+    kept = server.studies / "labels" / "final" / "axial_nrrd.nii.gz"
+    assert not kept.exists()
+
+    slicer.others.clear()
+    slicer.submit()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(kept))), slicer.mask)
+    requests.delete(
+        f"{server.url}/datastore/label", params={"id": "axial_nrrd", "tag": "final"}, timeout=60
+    ).raise_for_status()
+
+
+@pytest.mark.parametrize(("tag", "status"), [("final", 422), ("original", 200)])
+def test_suggestions_are_not_saved_as_a_final_label_by_inference_either(server: Server, tag: str, status: int) -> None:
+    params = {"foreground": [[5, 14, 7]], "save_label": True, "label_tag": tag}
+    answer = requests.post(
+        f"{server.url}/infer/activefreq_regions",
+        params={"image": "axial_nrrd", "output": "json"},
+        files={"params": (None, json.dumps(params))},
+        timeout=60,
+    )
+    assert answer.status_code == status, answer.text
+    kept = [*(server.studies / "labels" / tag).glob("axial_nrrd.*")]
+    assert len(kept) == (tag == "original")
 
 
 @pytest.mark.slow

@@ -37,6 +37,17 @@ def test_a_volume_in_its_own_index_order(tmp_path):
     assert not read_targets(pair, 7).any()
 
 
+def test_values_that_a_pair_counts_as_background(tmp_path):
+    volume, labels = oblique_volume(0)
+    write_volume(tmp_path / "a.nii.gz", volume.array, volume.geometry)
+    write_mask(tmp_path / "b.nrrd", labels, like=volume)
+    pair = Pair("a", tmp_path / "a.nii.gz", tmp_path / "b.nrrd", background=frozenset({2, 9}))
+    assert {1, 2} <= {*np.unique(labels)}
+    np.testing.assert_array_equal(read_targets(pair, None), (labels != 0) & (labels != 2))
+    # One who names the label means it.
+    np.testing.assert_array_equal(read_targets(pair, 2), labels == 2)
+
+
 def test_a_cropped_label_finds_its_place(tmp_path):
     volume, labels = oblique_volume(0)
     write_volume(tmp_path / "a.nii.gz", volume.array, volume.geometry)

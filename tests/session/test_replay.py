@@ -12,7 +12,9 @@ from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.errors import InputError
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session import InteractiveSegmenter, prepare_image
+from activefreq.session.cache import ENTRY_BYTES
 from activefreq.session.replay import ClickReplay, next_is_positive
+from activefreq.session.state import SessionState
 
 SAMPLE = dermoscopy_like((96, 128))
 IMAGE = prepare_image(SAMPLE.image)
@@ -109,7 +111,8 @@ def test_no_click_leaves_the_previous_mask(tiny: InteractiveSegmenter) -> None:
 
 @pytest.mark.parametrize("states", [0, 1, 4])
 def test_a_small_cache_costs_passes_and_changes_nothing(tiny: InteractiveSegmenter, states: int) -> None:
-    bytes_of_a_state = 96 * 128 * 4
+    # Of a state with six clicks: those with fewer are smaller, but not by so much that another one fits.
+    bytes_of_a_state = SessionState((*POSITIVES, *NEGATIVES), np.zeros((96, 128), np.float32), False).bytes_held
     small = ClickReplay(tiny, cache_bytes=states * bytes_of_a_state)
     large = ClickReplay(tiny)
     for count in (1, 2, 3):
@@ -119,6 +122,14 @@ def test_a_small_cache_costs_passes_and_changes_nothing(tiny: InteractiveSegment
         assert mine.passes >= theirs.passes
     # What is short of room keeps the beginnings.
     assert small.answer("a", IMAGE, POSITIVES, NEGATIVES).passes == 6 - states
+
+
+def test_a_pixel_that_is_clicked_again_and_again_leaves_few_states(tiny: InteractiveSegmenter) -> None:
+    pixel = prepare_image(np.zeros((1, 1), np.uint8))
+    replay = ClickReplay(tiny, cache_bytes=4 * ENTRY_BYTES)
+    for number in range(8):
+        assert replay.answer(number, pixel, [Click(0, 0)], ()).passes == 1
+    assert [replay.answer(number, pixel, [Click(0, 0)], ()).passes for number in (7, 6, 5, 0)] == [0, 0, 0, 1]
 
 
 def test_a_click_outside_is_named_and_nothing_is_computed(tiny: InteractiveSegmenter) -> None:

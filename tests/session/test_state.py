@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.session import SessionState, prepare_image
+from activefreq.session.cache import ENTRY_BYTES
 
 MASK = np.array([[True, False, False], [False, True, True]])
 
@@ -71,3 +73,11 @@ def test_a_prepared_image_does_not_follow_its_source() -> None:
     source[:] = 0
     np.testing.assert_array_equal(image.rgb, kept)
     assert image.shape == (4, 5)
+
+
+def test_what_is_held_counts_pixels_clicks_and_an_overhead() -> None:
+    empty = SessionState.start((20, 30))
+    assert empty.bytes_held == 20 * 30 * 4 + ENTRY_BYTES
+    clicked = SessionState((Click(0, 0),) * 50, empty.probability, progressive=False)
+    assert clicked.bytes_held >= empty.bytes_held + 50 * 100
+    assert prepare_image(np.zeros((2, 3), np.uint8)).bytes_held == 2 * 3 * 3 * 4 + ENTRY_BYTES

@@ -43,8 +43,9 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 INSERT OR IGNORE INTO counters VALUES ('turn', 0);
 """
 
-_FORMAT = 1
-"""Of what scoring writes: scores of an older file lack their embeddings, and are computed again."""
+_FORMAT = 2
+"""Of what scoring writes: scores of an older file than 1 lack their embeddings, and are computed again; the problems in
+a file of 1 may be those of a server that was down, and are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -264,9 +265,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
             raise sqlite3.DatabaseError(sound)
-        if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-            connection.executescript(f"DROP TABLE IF EXISTS scores; PRAGMA user_version = {_FORMAT};")
+        written = connection.execute("PRAGMA user_version").fetchone()[0]
+        if written not in (1, _FORMAT):
+            connection.executescript("DROP TABLE IF EXISTS scores;")
         connection.executescript(_SCHEMA)
+        if written != _FORMAT:
+            connection.executescript(f"DELETE FROM scores WHERE problem IS NOT NULL; PRAGMA user_version = {_FORMAT};")
     except sqlite3.Error:
         connection.close()
         raise

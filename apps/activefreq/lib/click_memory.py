@@ -18,7 +18,7 @@ class ClickMemory:
 
     def __init__(self, limit: int) -> None:
         self._states: ByteCache[Mapping[int, SessionState]] = ByteCache(
-            limit, lambda states: sum(state.probability.nbytes for state in states.values())
+            limit, lambda states: sum(state.bytes_held for state in states.values())
         )
 
     def put(self, image: LoadedImage, client: str, states: Mapping[int, SessionState]) -> None:

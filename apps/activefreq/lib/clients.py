@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 COOKIE = "activefreq_client"
 LONGEST = 64
+"""Characters of a name: it is kept with what its client clicked, and with the images that the client was given."""
 YEAR = 365 * 86400
 
 _browser: ContextVar[str] = ContextVar("browser", default="")

@@ -10,7 +10,7 @@ from activefreq.errors import InputError
 from activefreq.files.images import MAX_PIXELS
 from activefreq.files.volumes import Volume, read_geometry, read_volume
 from activefreq.session import PreparedImage, prepare_image
-from activefreq.session.cache import ByteCache
+from activefreq.session.cache import ENTRY_BYTES, ByteCache
 
 MAX_VOXELS = 400_000_000
 """Of a volume that is served: more than any scanner makes, and what 16 GB of memory bear."""
@@ -38,8 +38,8 @@ class ImageCache:
     """
 
     def __init__(self, limit: int) -> None:
-        self._volumes: ByteCache[LoadedImage] = ByteCache(limit, lambda image: image.volume.array.nbytes)
-        self._slices: ByteCache[PreparedImage] = ByteCache(limit, lambda image: image.rgb.nbytes)
+        self._volumes: ByteCache[LoadedImage] = ByteCache(limit, lambda image: ENTRY_BYTES + image.volume.array.nbytes)
+        self._slices: ByteCache[PreparedImage] = ByteCache(limit, lambda image: image.bytes_held)
 
     def load(self, path: Path) -> LoadedImage:
         """Reads an image, unless it is kept and its file is as it was. Raises `InputError` if it cannot be used."""

@@ -23,6 +23,8 @@ from monailabel.config import settings
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from lib.clients import LONGEST
+
 RESERVED = ("model", "image", "session", "description", "images", "method", "strategy", "bundle_path", "local_rank")
 """Entries of a request that only its address, or the server itself, may set. One of them, `bundle_path`, would be
 searched for Python modules by the processes that train."""
@@ -69,10 +71,13 @@ def check_json(name: str, value: Any) -> None:
 
 
 def check_params(params: Mapping[str, Any]) -> None:
-    """Raises `HTTPException` (422) for parameters of a task that set what is not theirs to set."""
+    """Raises `HTTPException` (422) for parameters of a task that set what is not theirs, or are too long to be kept."""
     for name in RESERVED:
         if name in params:
             raise HTTPException(422, f"params must not set {name!r}: it is part of the request's address")
+    client = str(params.get("client_id") or "")
+    if len(client) > LONGEST:
+        raise HTTPException(422, f"client_id must not be longer than {LONGEST} characters, but has {len(client)}")
     gpus = params.get("gpus")
     if not (gpus is None or (isinstance(gpus, str) and _GPUS.fullmatch(gpus))):
         raise HTTPException(422, f"gpus must be text such as 'all' or '0,1', not {str(gpus)[:80]!r}")

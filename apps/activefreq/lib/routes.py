@@ -31,6 +31,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints import activelearning, datastore, infer, info, login, logs, model, ohif, proxy, scoring, train
 from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -40,6 +41,7 @@ from starlette.routing import Mount, Route
 from lib.answers import http_errors
 from lib.clients import remember_browser
 from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
+from lib.suggested_segments import refuse_uploaded_suggestions
 
 PATH = "/infer/{model}"
 TASKS = (train, scoring, activelearning)
@@ -122,7 +124,7 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
 
     def run(**arguments: Any) -> Any:
         check_arguments(arguments, of_task=of_task)
-        _check_task(endpoint, arguments)
+        _check_call(endpoint, arguments)
         with cleaned_up(arguments):
             answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
@@ -205,9 +207,17 @@ def parse_params(params: str) -> dict[str, Any]:
     return parsed
 
 
-def _check_task(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
-    """404 for a task that is not there, before a process is started for it."""
-    if endpoint is train.api_run_model:
+def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
+    """What one endpoint alone is to be checked for.
+
+    Raises:
+        HTTPException: 404 for a task that is not there, before a process is started for it; 422 for a final label with
+            suggested regions in it, wherever the studies are.
+    """
+    if endpoint is datastore.api_save_label:
+        if arguments["tag"] in ("", DefaultLabelTag.FINAL.value):
+            refuse_uploaded_suggestions(arguments["label"], parse_object("params", arguments["params"]))
+    elif endpoint is train.api_run_model:
         app_instance().check_trainer(arguments["model"])
     elif endpoint is scoring.api_run_method:
         app_instance().check_scoring_method(arguments["method"])

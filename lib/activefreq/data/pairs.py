@@ -32,11 +32,13 @@ class Pair:
         name: Stem of the image file; unique in a data set.
         image: File, or folder with a DICOM series.
         label: File, or folder with a DICOM series.
+        background: Values of the label that are no part of any object, like 0.
     """
 
     name: str
     image: Path
     label: Path
+    background: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

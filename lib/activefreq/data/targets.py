@@ -35,7 +35,8 @@ def read_targets(pair: Pair, label_value: int | Collection[int] | None) -> np.nd
 
     Args:
         pair: Image and label files.
-        label_value: The label, or labels, that make up the object; None takes every label but 0.
+        label_value: The label, or labels, that make up the object; None takes every label but 0 and those that the
+            pair counts as background.
 
     Raises:
         InputError: A file cannot be used, the shapes differ, or the label lies outside the image.
@@ -55,7 +56,7 @@ def read_targets(pair: Pair, label_value: int | Collection[int] | None) -> np.nd
             f"the label {pair.label.name} of {_size(labels.shape)} pixels does not fit the image of {_size(shape)}"
         )
     if label_value is None:
-        return labels != 0
+        return ~np.isin(labels, [0, *pair.background]) if pair.background else labels != 0
     return np.isin(labels, [label_value] if isinstance(label_value, int) else list(label_value))
 
 

@@ -10,6 +10,9 @@ from cachetools import LRUCache
 
 T = TypeVar("T")
 
+ENTRY_BYTES = 4096
+"""To be counted for each entry on top of its pixels: its key and its objects, which are what many tiny entries take."""
+
 
 class ByteCache(Generic[T]):
     """Keeps what was used last, as much as fits.

@@ -53,7 +53,7 @@ class ClickReplay:
 
     def __init__(self, segmenter: InteractiveSegmenter, *, cache_bytes: int = 1 << 29) -> None:
         self._segmenter = segmenter
-        self._states: ByteCache[SessionState] = ByteCache(cache_bytes, lambda state: state.probability.nbytes)
+        self._states: ByteCache[SessionState] = ByteCache(cache_bytes, lambda state: state.bytes_held)
         self._network = threading.Lock()
 
     def answer(

@@ -8,10 +8,14 @@ import numpy as np
 
 from activefreq.clicks import Click
 from activefreq.errors import InputError
+from activefreq.session.cache import ENTRY_BYTES
 from activefreq.session.intensity import to_rgb
 
 THRESHOLD = 0.5
 """Foreground is where the probability is above this."""
+
+_CLICK_BYTES = 256
+"""Of a click in the memory of Python."""
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -25,6 +29,11 @@ class PreparedImage:
     """An image as the session works on it: (H, W, 3) float32 RGB in [0, 1], read-only."""
 
     rgb: np.ndarray
+
+    @property
+    def bytes_held(self) -> int:
+        """What the image takes in a cache."""
+        return ENTRY_BYTES + self.rgb.nbytes
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,3 +77,8 @@ class SessionState:
     def mask(self) -> np.ndarray:
         """(H, W) bool."""
         return self.probability > THRESHOLD
+
+    @property
+    def bytes_held(self) -> int:
+        """What the state takes in a cache, at most: many clicks on a tiny image are more than its pixels."""
+        return ENTRY_BYTES + self.probability.nbytes + _CLICK_BYTES * len(self.clicks)

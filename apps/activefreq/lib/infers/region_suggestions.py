@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from activefreq.acselect.ranking import spread_slices
 from activefreq.session.automatic import automatic_probability
 from lib.answer_file import write_answer
 from lib.answers import http_errors
@@ -17,18 +18,21 @@ from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
 from lib.clients import client_of
 from lib.images import ImageCache, LoadedImage
+from lib.scoring.acselect import SLICES
 from lib.served_model import LoadedModel, ServedModel
 from lib.suggested import SliceSuggestions, suggest_beginning, suggest_slice
+from lib.suggested_segments import ADD, REMOVE
 
-LABELS = {"suggested_add": 1, "suggested_remove": 2}
+LABELS = {ADD: 1, REMOVE: 2}
 """Names of their own: a suggestion must never become part of the structure that is segmented."""
 
 
 class RegionSuggestions(InferTask):
     """Suggests regions after the clicks of the request, or else after those that were made last on the image.
 
-    Its type makes it appear under automatic segmentation in both clients. Without any click, all slices are answered
-    with what the model takes for the object: the region to begin in.
+    Its type makes it appear under automatic segmentation in both clients. Without any click, slices are answered with
+    what the model takes for the object: the region to begin in. Of a volume with many slices these are as few, and
+    the same ones, as scoring looks at.
 
     Args:
         model: Answers clicks.
@@ -61,7 +65,8 @@ class RegionSuggestions(InferTask):
 
         Returns:
             Path of the label map (uint8, `LABELS`, on the image's grid; the caller removes it), and JSON-like facts:
-            the names of the labels that are in it, the suggestions, whether they are based on clicks, seconds.
+            the names of the labels that are in it, the suggestions, whether they are based on clicks, the slices that
+            were looked at, seconds.
 
         Raises:
             HTTPException: 422 for input that cannot be used, 503 without a usable checkpoint, 507 without room.
@@ -86,6 +91,7 @@ class RegionSuggestions(InferTask):
             "label_names": {name: number for name, number in LABELS.items() if number in present},
             "suggestions": [one for slice_ in found for one in slice_.described()],
             "by_clicks": by_clicks,
+            "looked_at": [slice_.k for slice_ in found],
             "model_version": model.version,
             "latencies": {"total": seconds},
         }
@@ -104,6 +110,6 @@ class RegionSuggestions(InferTask):
             yield suggest_slice(answer.state, k)
 
     def _beginnings(self, image: LoadedImage, model: LoadedModel) -> Iterator[SliceSuggestions]:
-        for k in range(image.size[2]):
+        for k in spread_slices(image.size[2], SLICES).tolist():
             probability = automatic_probability(model.segmenter.model, self._images.prepare(image, k))
             yield suggest_beginning(probability, k)

@@ -40,7 +40,9 @@ class AcSelectScoring(ScoringMethod):
     Images with a label are looked at as well, but not more of them than `labelled.LIMIT`: what
     they stand for needs no further label.
 
-    Every score is kept as soon as it is there: a run that is stopped goes on where it was.
+    Every score is kept as soon as it is there: a run that is stopped goes on where it was. That an image cannot be used
+    is kept as well, if the image is what is wrong. Trouble of another kind (a DICOMweb server or disk that does not
+    answer, no memory) may be over soon: the image is left with what is stored of it, and looked at by the next run.
 
     Args:
         model: Answers of the model without a click are what is scored.
@@ -58,7 +60,8 @@ class AcSelectScoring(ScoringMethod):
         """Scores images until there is none left.
 
         Returns:
-            Numbers of images scored now, of unusable ones among them, and of those whose score was still good.
+            Numbers of images scored now, of unusable ones among them, of those whose score was still good, and of those
+            that were left for the next run.
 
         Raises:
             CheckpointError: There is no usable model.
@@ -67,13 +70,15 @@ class AcSelectScoring(ScoringMethod):
         if is_scoring_process():
             torch.set_num_threads(1)
         started = time.perf_counter()
-        counts = {"scored": 0, "unusable": 0, "kept": 0}
+        counts = {"scored": 0, "unusable": 0, "kept": 0, "left": 0}
         try:
             with filelock.FileLock(store.path.with_suffix(".lock"), timeout=0):
                 while not self._score_all(store, datastore, counts):
                     logger.info("There is a new model: scoring begins anew")
         except filelock.Timeout:
             logger.info("Another process is scoring")
+        if counts["left"]:
+            logger.warning("%d images could not be scored now and are left for the next scoring", counts["left"])
         return {**counts, "seconds": round(time.perf_counter() - started, 2)}
 
     def _score_all(self, store: ActiveStore, datastore: LocalDatastore, counts: dict[str, int]) -> bool:
@@ -99,11 +104,27 @@ class AcSelectScoring(ScoringMethod):
                 score, embedding = _look_at_file(loaded.segmenter.model, path, pace)
             except (InputError, HTTPException, OSError, MemoryError, RuntimeError) as error:
                 problem = str(getattr(error, "detail", error)) or type(error).__name__
+                if not _is_of_image(error):
+                    logger.warning("%s is not scored now: %s", image, problem)
+                    counts["left"] += 1
+                    continue
                 logger.warning("%s cannot be scored: %s", image, problem)
                 counts["unusable"] += 1
             store.save(image, StoredScore(loaded.version, stamp, score, problem), embedding)
             counts["scored"] += 1
         return True
+
+
+def _is_of_image(error: Exception) -> bool:
+    """Whether the image is what is wrong, and will be so the next time."""
+    if isinstance(error, HTTPException):
+        return 400 <= error.status_code < 500
+    cause = error.__cause__
+    if isinstance(cause, InputError):
+        return _is_of_image(cause)
+    # Readers say of a disk that fails while they read that the image is bad. Of bad pixels the system knows nothing.
+    of_system = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
+    return isinstance(error, InputError) and not of_system
 
 
 def _look_at_file(model: InteractiveModel, path: Path, pace: Pace) -> tuple[ImageScore, np.ndarray]:

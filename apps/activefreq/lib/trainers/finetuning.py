@@ -12,11 +12,11 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from activefreq.data.discovery import samples_of_pairs
-from activefreq.data.pairs import Pair, image_name
+from activefreq.data.pairs import Pair, Problem, image_name
 from activefreq.data.samples import SampleSource
 from activefreq.errors import InputError
 from activefreq.models.checkpoint import load_checkpoint
@@ -25,6 +25,7 @@ from activefreq.training.finetune_processes import finetune_together
 from lib.answers import http_errors
 from lib.background import is_orphaned
 from lib.served_checkpoint import finetuned_path, served_path
+from lib.suggested_segments import label_values, names_suggestions, suggested_values
 from lib.trainers.tracking import tracked
 from lib.trainers.train_request import TrainRequest
 from lib.trainers.train_stats import ENDED_EARLY, RUNNING, StatsFile, TrainReport
@@ -123,11 +124,34 @@ class FinetuneTask(TrainTask):
 
 
 def labelled_samples(datastore: Datastore) -> SampleSource:
-    """All images and slices with a submitted label that is not empty. Raises `InputError` if there are none."""
-    pairs = []
+    """All images and slices with a submitted label that is not empty, without regions that were only suggested.
+
+    Raises:
+        InputError: There are none.
+    """
+    pairs, problems = [], []
     for item in datastore.datalist():
-        image = Path(item["image"])
-        pairs.append(Pair(image_name(image), image, Path(item["label"])))
+        image, label = Path(item["image"]), Path(item["label"])
+        name = image_name(image)
+        suggested = _suggested(datastore, label)
+        if suggested:
+            reason = (
+                f"the voxels of {' and '.join(sorted(suggested))}: remove these segments and submit the label again"
+            )
+            problems.append(Problem(name, reason))
+        pairs.append(Pair(name, image, label, background=frozenset(suggested.values())))
     if not pairs:
         raise InputError("no image has a submitted label yet: there is nothing to train on")
-    return samples_of_pairs(pairs).verified()
+    return samples_of_pairs(pairs, problems=problems).verified()
+
+
+def _suggested(datastore: Datastore, label: Path) -> dict[str, int]:
+    """Values, by name, of suggestions in a label that was saved before such were refused, or came in another way."""
+    # Labels are named as their images are in the datastore; the image's own file may be a link to another name.
+    info = datastore.get_label_info(image_name(label), DefaultLabelTag.FINAL.value)
+    if not names_suggestions(info):
+        return {}
+    try:
+        return suggested_values(info, label_values(label))
+    except InputError:
+        return {}  # told when the label is read to be learned
