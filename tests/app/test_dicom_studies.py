@@ -101,9 +101,8 @@ def server() -> DicomWebInMemory:
     return DicomWebInMemory()
 
 
-def open_studies(server: DicomWebInMemory, folder: Path) -> DicomStudies:
-    """With lists that are believed for an hour."""
-    return DicomStudies(server, folder, filters=[{"Modality": "MR"}, {"Modality": "CT"}], list_seconds=3600)
+def open_studies(server: DicomWebInMemory, folder: Path, *, list_seconds: float = 3600.0) -> DicomStudies:
+    return DicomStudies(server, folder, filters=[{"Modality": "MR"}, {"Modality": "CT"}], list_seconds=list_seconds)
 
 
 @pytest.fixture
@@ -152,6 +151,19 @@ def test_a_new_series_is_found_before_the_list_is_old(server, studies, labelled)
     new = server.add(scan(2)[0], "new")
     assert Path(studies.get_image_uri(new)).is_file()
     assert studies.list_images() == [labelled[0], new]
+
+
+def test_lists_that_are_never_believed(server, tmp_path, labelled):
+    image, mask, _ = labelled
+    studies = open_studies(server, tmp_path / "downloads", list_seconds=0.0)
+    assert studies.list_images() == [image]
+    assert Path(studies.get_image_uri(image)).is_file()
+    assert studies.get_unlabeled_images() == [image]
+    studies.save_label(image, str(mask), "final", LESION)
+    assert studies.get_labeled_images() == [image]
+    assert server.calls["series"] == 1
+    new = server.add(scan(2)[0], "new")
+    assert studies.list_images() == [image, new]
 
 
 @pytest.mark.parametrize("image", ["1.2.3", "../../etc/passwd", "/etc/passwd", ""])

@@ -194,9 +194,11 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
     def _believed(self, name: str, search: Callable[[], T]) -> T:
         with self._lists_lock:
-            if name not in self._lists:
-                self._lists[name] = search()
-            found: T = self._lists[name]
+            # Looked at once: what is in there at one moment, or was just put in, may have expired at the next.
+            found: T | None = self._lists.get(name)
+            if found is None:
+                found = search()
+                self._lists[name] = found
             return found
 
     def _search(self, filters: Mapping[str, Any]) -> list[Dataset]:
