@@ -20,6 +20,7 @@ from synthetic import oblique_volume
 
 from activefreq.files.dicom import dicom_series
 from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
+from lib.answers import http_errors
 from lib.dicom_studies import DicomStudies
 
 LESION = {"label_info": [{"name": "lesion", "idx": 1}]}
@@ -151,6 +152,54 @@ def test_a_new_series_is_found_before_the_list_is_old(server, studies, labelled)
     new = server.add(scan(2)[0], "new")
     assert Path(studies.get_image_uri(new)).is_file()
     assert studies.list_images() == [labelled[0], new]
+
+
+def test_a_series_with_a_gap_is_refused(server, studies):
+    image = server.add(scan(1)[0], "scan")
+    del server.instances[2]
+    with pytest.raises(HTTPException) as refusal, http_errors():
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 422
+    assert f"the series {image}: a slice is" in refusal.value.detail
+    assert "is one missing?" in refusal.value.detail
+    assert studies._datastore_path not in refusal.value.detail
+    assert [path.name for path in Path(studies._datastore_path).iterdir() if image in path.name] == []
+
+
+def test_a_series_that_cannot_be_read_is_refused(server, studies):
+    image = server.add(scan(1)[0], "scan")
+    for dataset in server.instances:
+        del dataset.Rows, dataset.PixelData
+    with pytest.raises(HTTPException, match=image) as refusal, http_errors():
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["backwards", "one slice", "colour"])
+def test_series_keep_their_slices_and_geometry(server, studies, kind):
+    volume, _ = scan(1)
+    if kind == "backwards":
+        # The slices run against their normal, so their files come last first.
+        direction = np.reshape(volume.geometry.direction, (3, 3)) * (1, 1, -1)
+        volume = Volume(volume.array, replace(volume.geometry, direction=tuple(direction.ravel().tolist())))
+    elif kind == "colour":
+        colours = np.random.default_rng(0).integers(0, 256, (*volume.array.shape, 3), np.uint8)
+        volume = Volume(colours, volume.geometry)
+    image = server.add(volume, "scan")
+    if kind == "one slice":
+        del server.instances[1:]
+        volume = Volume(volume.array[:1], replace(volume.geometry, shape=(1, *volume.geometry.shape[1:])))
+    read = read_volume(studies.get_image_uri(image))
+    if kind == "backwards":
+        # By position along the normal, whatever the order of the files.
+        np.testing.assert_array_equal(read.array, volume.array[::-1])
+        np.testing.assert_allclose(
+            read.geometry.origin, volume.geometry.points(np.array([[0, 0, len(volume.array) - 1]]))[0], rtol=1e-5
+        )
+    else:
+        np.testing.assert_array_equal(read.array, volume.array)
+        np.testing.assert_allclose(read.geometry.origin, volume.geometry.origin, rtol=1e-5)
+    assert read.geometry.shape == volume.array.shape[:3]
 
 
 def test_lists_that_are_never_believed(server, tmp_path, labelled):

@@ -32,7 +32,14 @@ from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
 from activefreq.files.checks import last_line
-from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels, write_mask
+from activefreq.files.volumes import (
+    read_geometry,
+    read_label_volume,
+    read_volume,
+    resample_labels,
+    write_mask,
+    write_volume,
+)
 from lib.answers import http_errors
 from lib.studies import StudiesFolder
 
@@ -255,11 +262,12 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
             with dicomweb_errors():
                 dicom_web_download_series(None, image_id, str(series), self._client, self._fetch_by_frame)
                 info = self._dicom_info(image_id)
-            with _removed(_as_nifti(series)) as volume:
-                target = self._series_folder(image_id)
-                shutil.rmtree(target, ignore_errors=True)
-                series.rename(target)
-                self._put_image(image_id, str(volume), info)
+            volume = temporary / "volume.nii.gz"
+            _write_as_nifti(series, volume)
+            target = self._series_folder(image_id)
+            shutil.rmtree(target, ignore_errors=True)
+            series.rename(target)
+            self._put_image(image_id, str(volume), info)
 
     def _fetch_label(self, image_id: str) -> None:
         """Brings the newest segmentation of an image here, if it is not."""
@@ -278,7 +286,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                     dicom_web_download_series(
                         segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
                     )
-                with _removed(_as_nifti(series, is_seg=True)) as cropped, http_errors():
+                with _removed(_segmentation_file(series)) as cropped, http_errors():
                     # A DICOM-SEG may hold only the slices that are not empty.
                     whole = resample_labels(read_label_volume(cropped), read_geometry(image))
                     label = temporary / "label.nii.gz"
@@ -319,11 +327,25 @@ def dicomweb_errors() -> Iterator[None]:
         raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
 
 
-def _as_nifti(series: Path, *, is_seg: bool = False) -> str:
-    """A new NIfTI file of a series that was downloaded. Raises `InputError` if none can be made of it."""
+def _write_as_nifti(series: Path, target: Path) -> None:
+    """Makes a NIfTI file of a series that was downloaded. Raises `InputError` if it cannot be read, or has a gap.
+
+    Not MONAI Label's way: that spreads slices with a gap between them evenly, and then none is in its place.
+    """
+    files = list(series.iterdir())
     try:
-        return str(dicom_to_nifti(str(series), is_seg=is_seg))
-    except Exception as error:  # ITK and pydicom-seg have no errors of their own
+        write_volume(target, read_volume(files[0] if len(files) == 1 else series))
+    except InputError as error:
+        raise InputError(str(error).replace(str(series), f"the series {series.name}")) from error
+    except (RuntimeError, ValueError) as error:  # ITK has no errors of its own
+        raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
+
+
+def _segmentation_file(series: Path) -> str:
+    """A new file of labels of a downloaded DICOM-SEG. Raises `InputError` if none can be made of it."""
+    try:
+        return str(dicom_to_nifti(str(series), is_seg=True))
+    except Exception as error:  # pydicom-seg has no errors of its own
         raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
 
 
