@@ -100,6 +100,9 @@ class AcSelectScoring(ScoringMethod):
             except (InputError, HTTPException, OSError, MemoryError, RuntimeError) as error:
                 problem = str(getattr(error, "detail", error)) or type(error).__name__
                 logger.warning("%s cannot be scored: %s", image, problem)
+                if isinstance(error, HTTPException) and error.status_code >= 500:
+                    # Such as of a series that is still arriving: that is not the image's fault, and will pass.
+                    continue
                 counts["unusable"] += 1
             store.save(image, StoredScore(loaded.version, stamp, score, problem), embedding)
             counts["scored"] += 1
