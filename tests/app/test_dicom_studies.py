@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 import requests
 from fastapi import HTTPException
+from monailabel.config import settings
 from pydicom.dataset import Dataset
 from synthetic import oblique_volume
 
 from activefreq.files.dicom import dicom_series
 from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
+from lib.answers import http_errors
 from lib.dicom_studies import DicomStudies
+from lib.images import ImageCache
 
 LESION = {"label_info": [{"name": "lesion", "idx": 1}]}
 
@@ -35,6 +38,9 @@ class DicomWebInMemory:
         self.calls: Counter[str] = Counter()
         self.down = False
         self.refuses = False
+        self.states_counts = True
+        self.arriving: list[Dataset] = []
+        self.lost_frames: set[str] = set()
 
     def add(self, volume: Volume, name: str) -> str:
         """Adds an image and returns the UID of its series."""
@@ -53,6 +59,8 @@ class DicomWebInMemory:
                 row = Dataset()
                 for name in ("Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
                     setattr(row, name, dataset.get(name))
+                if self.states_counts:
+                    row.NumberOfSeriesRelatedInstances = len(self._of(dataset.SeriesInstanceUID))
                 found[dataset.SeriesInstanceUID] = row.to_json_dict()
         return list(found.values())
 
@@ -65,9 +73,30 @@ class DicomWebInMemory:
             described.append(head.to_json_dict())
         return described
 
+    def search_for_instances(self, study: str, series: str, get_remaining: bool = False) -> list[dict[str, Any]]:
+        self._called("search of instances")
+        rows = []
+        for dataset in self._of(series):
+            row = Dataset()
+            row.SOPInstanceUID = dataset.SOPInstanceUID
+            rows.append(row.to_json_dict())
+        return rows
+
     def retrieve_series(self, study: str, series: str) -> list[Dataset]:
+        """The next of what is arriving comes too late for it."""
         self._called("series")
-        return self._of(series)
+        found = self._of(series)
+        self.instances += self.arriving
+        self.arriving = []
+        return found
+
+    def retrieve_instance_frames(
+        self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str, frame_numbers: Sequence[int]
+    ) -> list[bytes]:
+        self._called("frames")
+        if sop_instance_uid in self.lost_frames:
+            raise requests.ConnectionError("the frame is lost")
+        return [d.PixelData for d in self._of(series_instance_uid) if d.SOPInstanceUID == sop_instance_uid]
 
     def store_instances(self, datasets: Sequence[Dataset]) -> Dataset:
         self._called("store")
@@ -101,9 +130,8 @@ def server() -> DicomWebInMemory:
     return DicomWebInMemory()
 
 
-def open_studies(server: DicomWebInMemory, folder: Path) -> DicomStudies:
-    """With lists that are believed for an hour."""
-    return DicomStudies(server, folder, filters=[{"Modality": "MR"}, {"Modality": "CT"}], list_seconds=3600)
+def open_studies(server: DicomWebInMemory, folder: Path, *, list_seconds: float = 3600.0) -> DicomStudies:
+    return DicomStudies(server, folder, filters=[{"Modality": "MR"}, {"Modality": "CT"}], list_seconds=list_seconds)
 
 
 @pytest.fixture
@@ -152,6 +180,175 @@ def test_a_new_series_is_found_before_the_list_is_old(server, studies, labelled)
     new = server.add(scan(2)[0], "new")
     assert Path(studies.get_image_uri(new)).is_file()
     assert studies.list_images() == [labelled[0], new]
+
+
+@pytest.mark.parametrize("states_counts", [True, False])
+def test_a_series_of_which_more_arrives_during_its_download_is_refused(server, studies, states_counts):
+    server.states_counts = states_counts
+    volume, _ = scan(1)
+    image = server.add(volume, "scan")
+    server.instances, server.arriving = server.instances[:3], server.instances[3:]
+    with pytest.raises(HTTPException, match=f"{image} is still arriving.*: 3 of its 6 images came") as refusal:
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 503
+    assert [path.name for path in Path(studies._datastore_path).iterdir() if image in path.name] == []
+    np.testing.assert_array_equal(read_volume(studies.get_image_uri(image)).array, volume.array)
+
+
+@pytest.mark.parametrize("states_counts", [True, False])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_series_that_grew_is_downloaded_anew(server, studies, tmp_path, states_counts, restarted):
+    server.states_counts = states_counts
+    volume, _ = scan(1)
+    image = server.add(volume, "scan")
+    # The first slices come last, so that every slice gets another number.
+    rest, server.instances = server.instances[:3], server.instances[3:]
+    path = Path(studies.get_image_uri(image))
+    images = ImageCache(1 << 30)
+    before = images.load(path)
+    np.testing.assert_array_equal(before.volume.array, volume.array[3:])
+    part = np.zeros(before.volume.array.shape, bool)
+    part[1, 2:5, 3:7] = True
+    write_mask(tmp_path / "part.nii.gz", part, like=before.volume)
+    studies.save_label(image, str(tmp_path / "part.nii.gz"), "final", LESION)
+
+    server.instances += rest
+    if restarted:
+        studies = open_studies(server, tmp_path / "downloads")
+    else:
+        studies.forget_lists()
+    assert Path(studies.get_image_uri(image)) == path
+    after = images.load(path)
+    np.testing.assert_array_equal(after.volume.array, volume.array)
+    assert after.volume.geometry.matches(volume.geometry)
+    assert after.key != before.key
+    assert len(list((Path(studies._datastore_path) / image).iterdir())) == 6
+    # What was marked stays where it was marked.
+    (row,) = studies.datalist()
+    np.testing.assert_array_equal(read_label_volume(row["label"]).array[3:] == 1, part)
+    assert not read_label_volume(row["label"]).array[:3].any()
+    whole = np.zeros(volume.array.shape, bool)
+    whole[0, 2:5, 3:7] = True
+    write_mask(tmp_path / "whole.nii.gz", whole, like=volume)
+    studies.save_label(image, str(tmp_path / "whole.nii.gz"), "final", LESION)
+
+
+def test_a_series_that_shrank_is_downloaded_anew(server, studies):
+    volume, _ = scan(1)
+    image = server.add(volume, "scan")
+    studies.get_image_uri(image)
+    del server.instances[4:]
+    studies.forget_lists()
+    np.testing.assert_array_equal(read_volume(studies.get_image_uri(image)).array, volume.array[:4])
+
+
+@pytest.mark.parametrize("states_counts", [True, False])
+def test_what_is_here_costs_no_requests_while_the_lists_are_believed(server, studies, labelled, states_counts):
+    server.states_counts = states_counts
+    image, _, _ = labelled
+    studies.get_image_uri(image)
+    asked = server.calls.total()
+    for _ in range(3):
+        studies.get_image_uri(image)
+    assert server.calls.total() == asked
+    studies.forget_lists()
+    for _ in range(3):
+        studies.get_image_uri(image)
+    assert server.calls.total() == asked + (1 if states_counts else 2)
+
+
+def test_what_is_here_is_served_while_the_server_is_down(server, studies, labelled):
+    image, _, _ = labelled
+    path = studies.get_image_uri(image)
+    studies.forget_lists()
+    server.down = True
+    asked = server.calls.total()
+    for _ in range(3):
+        assert studies.get_image_uri(image) == path
+    assert server.calls.total() == asked + 1
+
+
+def test_a_series_that_is_gone_is_served_to_those_who_work_on_it(server, studies, labelled):
+    image, _, _ = labelled
+    path = studies.get_image_uri(image)
+    server.instances.clear()
+    studies.forget_lists()
+    assert studies.get_image_uri(image) == path
+    assert studies.list_images() == []
+
+
+def test_frames_that_cannot_be_fetched_are_no_gaps(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME", True)
+    studies = open_studies(server, tmp_path / "downloads")
+    volume, _ = scan(1)
+    image = server.add(volume, "scan")
+    server.lost_frames = {server.instances[0].SOPInstanceUID, server.instances[5].SOPInstanceUID}
+    with pytest.raises(HTTPException, match="4 of its 6 images came") as refusal:
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 503
+    server.lost_frames.clear()
+    np.testing.assert_array_equal(read_volume(studies.get_image_uri(image)).array, volume.array)
+
+
+def test_a_series_with_a_gap_is_refused(server, studies):
+    image = server.add(scan(1)[0], "scan")
+    del server.instances[2]
+    with pytest.raises(HTTPException) as refusal, http_errors():
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 422
+    assert f"the series {image}: a slice is" in refusal.value.detail
+    assert "is one missing?" in refusal.value.detail
+    assert studies._datastore_path not in refusal.value.detail
+    assert [path.name for path in Path(studies._datastore_path).iterdir() if image in path.name] == []
+
+
+def test_a_series_that_cannot_be_read_is_refused(server, studies):
+    image = server.add(scan(1)[0], "scan")
+    for dataset in server.instances:
+        del dataset.Rows, dataset.PixelData
+    with pytest.raises(HTTPException, match=image) as refusal, http_errors():
+        studies.get_image_uri(image)
+    assert refusal.value.status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["backwards", "one slice", "colour"])
+def test_series_keep_their_slices_and_geometry(server, studies, kind):
+    volume, _ = scan(1)
+    if kind == "backwards":
+        # The slices run against their normal, so their files come last first.
+        direction = np.reshape(volume.geometry.direction, (3, 3)) * (1, 1, -1)
+        volume = Volume(volume.array, replace(volume.geometry, direction=tuple(direction.ravel().tolist())))
+    elif kind == "colour":
+        colours = np.random.default_rng(0).integers(0, 256, (*volume.array.shape, 3), np.uint8)
+        volume = Volume(colours, volume.geometry)
+    image = server.add(volume, "scan")
+    if kind == "one slice":
+        del server.instances[1:]
+        volume = Volume(volume.array[:1], replace(volume.geometry, shape=(1, *volume.geometry.shape[1:])))
+    read = read_volume(studies.get_image_uri(image))
+    if kind == "backwards":
+        # By position along the normal, whatever the order of the files.
+        np.testing.assert_array_equal(read.array, volume.array[::-1])
+        np.testing.assert_allclose(
+            read.geometry.origin, volume.geometry.points(np.array([[0, 0, len(volume.array) - 1]]))[0], rtol=1e-5
+        )
+    else:
+        np.testing.assert_array_equal(read.array, volume.array)
+        np.testing.assert_allclose(read.geometry.origin, volume.geometry.origin, rtol=1e-5)
+    assert read.geometry.shape == volume.array.shape[:3]
+
+
+def test_lists_that_are_never_believed(server, tmp_path, labelled):
+    image, mask, _ = labelled
+    studies = open_studies(server, tmp_path / "downloads", list_seconds=0.0)
+    assert studies.list_images() == [image]
+    assert Path(studies.get_image_uri(image)).is_file()
+    assert studies.get_unlabeled_images() == [image]
+    studies.save_label(image, str(mask), "final", LESION)
+    assert studies.get_labeled_images() == [image]
+    assert server.calls["series"] == 1
+    new = server.add(scan(2)[0], "new")
+    assert studies.list_images() == [image, new]
 
 
 @pytest.mark.parametrize("image", ["1.2.3", "../../etc/passwd", "/etc/passwd", ""])

@@ -119,6 +119,27 @@ def test_only_what_is_new_or_changed_is_scored(parts: Parts, studies: Path) -> N
     assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 4, "left": 0, "seconds": 0}
 
 
+def test_what_cannot_be_had_at_present_keeps_its_score_and_is_looked_at_again(
+    parts: Parts, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = parts.datastore.get_image_uri
+
+    def arriving(image: str) -> str:
+        if image in ("picture0", "picture1"):
+            raise HTTPException(503, "still arriving")
+        return uri(image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.datastore, "get_image_uri", arriving)
+        assert parts.score()["scored"] == 3
+        assert not {"picture0", "picture1"} & set(parts.store.scores())
+    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 3, "seconds": 0}
+    before = parts.store.scores()
+    monkeypatch.setattr(parts.datastore, "get_image_uri", arriving)
+    assert parts.score()["scored"] == 0
+    assert parts.store.scores() == before
+
+
 def test_a_new_model_scores_all_again(parts: Parts, checkpoint: Path) -> None:
     parts.score()
     before = parts.store.scores()

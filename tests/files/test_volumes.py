@@ -20,6 +20,7 @@ from activefreq.files.volumes import (
     resample_labels,
     write_mask,
 )
+from activefreq.files.volumes import write_volume as write_whole_volume
 
 FORMATS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
 
@@ -236,6 +237,27 @@ def test_masks_that_cannot_be_written(tmp_path):
         write_mask(tmp_path / "a.png", labels, like=volume)
     with pytest.raises(InputError, match=r"a\.xyz: cannot be written"):
         write_mask(tmp_path / "a.xyz", labels, like=volume)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5), (4, 6, 5), (1, 6, 5, 3), (4, 6, 5, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_volumes_come_back_as_written(tmp_path, shape, dtype):
+    array = np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
+    volume = Volume(array, Geometry(shape[:3], (0.75, 1.25, 3.0), (-20.5, 31.0, 4.25), OBLIQUE))
+    for extension in ("nii.gz", "nrrd"):
+        path = tmp_path / f"a.{extension}"
+        write_whole_volume(path, volume)
+        result = read_volume(path)
+        assert result.array.dtype == dtype
+        np.testing.assert_array_equal(result.array, array)
+        assert_same_geometry(result.geometry, volume.geometry)
+
+
+def test_volumes_that_cannot_be_written(tmp_path):
+    volume, _ = oblique_volume(1, (4, 6, 5))
+    with pytest.raises(InputError, match=r"a\.xyz: cannot be written"):
+        write_whole_volume(tmp_path / "a.xyz", volume)
     assert list(tmp_path.iterdir()) == []
 
 

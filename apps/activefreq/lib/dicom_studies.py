@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import sysconfig
@@ -32,7 +33,14 @@ from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
 from activefreq.files.checks import last_line
-from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels, write_mask
+from activefreq.files.volumes import (
+    read_geometry,
+    read_label_volume,
+    read_volume,
+    resample_labels,
+    write_mask,
+    write_volume,
+)
 from lib.answers import http_errors
 from lib.studies import StudiesFolder
 
@@ -40,7 +48,7 @@ MODALITIES = ("MR", "CT")
 """What is annotated unless MONAI_LABEL_DICOMWEB_SEARCH_FILTER is set: what OHIF's MONAI Label mode opens."""
 
 LIST_SECONDS = 30.0
-"""How long lists of series are believed unless MONAI_LABEL_DICOMWEB_CACHE_EXPIRY is set."""
+"""How long lists of series are believed, and how much there is of each: MONAI_LABEL_DICOMWEB_CACHE_EXPIRY if set."""
 
 FINAL = DefaultLabelTag.FINAL.value
 
@@ -105,15 +113,16 @@ def open_dicomweb(url: str) -> DicomStudies:
 class DicomStudies(DICOMWebDatastore, StudiesFolder):
     """Series as images, and DICOM-SEG series as their final labels.
 
-    Against MONAI Label's own: a series is downloaded once and whole, whoever asks at the same time; an image is known
-    by its series' UID or refused; a saved label counts at once; of several segmentations of an image the newest is
-    its label, also one that another program stored; a label comes back on its image's grid.
+    Against MONAI Label's own: a series is downloaded once and whole, whoever asks at the same time, and anew when the
+    server has more of it, since series arrive slice by slice; one with a gap is refused; an image is known by its
+    series' UID or refused; a saved label counts at once; of several segmentations of an image the newest is its label,
+    also one that another program stored; a label comes back on its image's grid.
 
     Args:
         client: Of the server.
         folder: For downloads, made if need be.
         filters: QIDO searches whose results together are the images.
-        list_seconds: How long the lists of series are believed. Saving a label ends it.
+        list_seconds: How long the lists of series are believed, and how much there is of each. Saving a label ends it.
     """
 
     def __init__(
@@ -129,6 +138,9 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         self._fetch_by_frame = settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
         self._lists: TTLCache[str, Any] = TTLCache(maxsize=2, ttl=list_seconds)
         self._lists_lock = threading.RLock()
+        # Apart from the lists: a click must not wait for a list that somebody else asked for.
+        self._counts: TTLCache[str, int | None] = TTLCache(maxsize=math.inf, ttl=list_seconds)
+        self._counts_lock = threading.Lock()
         self._segmentations_seen: dict[str, SegmentationSeries] = {}
         self._downloads = threading.RLock()
         # Not DICOMWebDatastore's: it would open a plain datastore.
@@ -191,12 +203,16 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         """Asks the server anew when the lists of images and labels are needed next."""
         with self._lists_lock:
             self._lists.clear()
+        with self._counts_lock:
+            self._counts.clear()
 
     def _believed(self, name: str, search: Callable[[], T]) -> T:
         with self._lists_lock:
-            if name not in self._lists:
-                self._lists[name] = search()
-            found: T = self._lists[name]
+            # Looked at once: what is in there at one moment, or was just put in, may have expired at the next.
+            found: T | None = self._lists.get(name)
+            if found is None:
+                found = search()
+                self._lists[name] = found
             return found
 
     def _search(self, filters: Mapping[str, Any]) -> list[Dataset]:
@@ -205,8 +221,11 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         return [Dataset.from_json(row) for row in rows]
 
     def _search_images(self) -> list[str]:
-        found = (str(series.SeriesInstanceUID) for filters in self._filters for series in self._search(filters))
-        return list(dict.fromkeys(found))
+        found = {str(row.SeriesInstanceUID): row for filters in self._filters for row in self._search(filters)}
+        counts = {uid: _stated_count(row) for uid, row in found.items()}
+        with self._counts_lock:
+            self._counts.update({uid: count for uid, count in counts.items() if count is not None})
+        return list(found)
 
     def _segmentations(self) -> dict[str, SegmentationSeries]:
         """The newest segmentation of each image that has one."""
@@ -238,26 +257,76 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         if image_id not in self.list_images():
             self.forget_lists()  # it may be newer than the list
             if image_id not in self.list_images():
-                raise HTTPException(404, f"there is no image series {image_id!r} on the DICOMweb server")
+                raise _no_series(image_id)
 
     def _is_here(self, image_id: str) -> bool:
-        return image_id in self._datastore.objects and self._series_folder(image_id).is_dir()
+        """Whether an image was downloaded, and the server has as much of it as it had then."""
+        if image_id not in self._datastore.objects:
+            return False
+        files = _count_files(self._series_folder(image_id))
+        return files > 0 and self._count(image_id) in (None, files)
+
+    def _count(self, image_id: str) -> int | None:
+        """How many instances the server has of a series; None if it does not say."""
+        with self._counts_lock, contextlib.suppress(KeyError):
+            return self._counts[image_id]
+        count = None
+        try:
+            count = self._ask_count(self._describe_image(image_id))
+        except HTTPException as error:
+            # What was downloaded serves on while the server is away; and that is remembered, not waited for anew.
+            logger.warning("Whether there is more of %s now cannot be told: %s", image_id, error.detail)
+        with self._counts_lock:
+            self._counts[image_id] = count
+        return count
+
+    def _describe_image(self, image_id: str) -> Dataset:
+        """What the server tells of a series. Raises `HTTPException` (404) if there is none (any more)."""
+        with dicomweb_errors():
+            found = self._client.search_for_series(search_filters={"SeriesInstanceUID": image_id})
+        for row in map(Dataset.from_json, found):
+            if row.SeriesInstanceUID == image_id:
+                return row
+        raise _no_series(image_id)
+
+    def _ask_count(self, row: Dataset) -> int:
+        """How many instances there are of a series that the server has just described."""
+        count = _stated_count(row)
+        if count is not None:
+            return count
+        study, series = str(row.StudyInstanceUID), str(row.SeriesInstanceUID)
+        with dicomweb_errors():
+            found = self._client.search_for_instances(study, series, get_remaining=True)
+        return len({str(Dataset.from_json(instance).SOPInstanceUID) for instance in found})
 
     def _series_folder(self, image_id: str) -> Path:
         """Where the series' own files are; MONAI Label looks for them beside the volume."""
         return Path(self._datastore.image_path()) / image_id
 
     def _download(self, image_id: str) -> None:
+        study = str(self._describe_image(image_id).StudyInstanceUID)
         with self._temporary_folder() as temporary:
             series = temporary / image_id
             with dicomweb_errors():
-                dicom_web_download_series(None, image_id, str(series), self._client, self._fetch_by_frame)
-                info = self._dicom_info(image_id)
-            with _removed(_as_nifti(series)) as volume:
-                target = self._series_folder(image_id)
-                shutil.rmtree(target, ignore_errors=True)
-                series.rename(target)
-                self._put_image(image_id, str(volume), info)
+                dicom_web_download_series(study, image_id, str(series), self._client, self._fetch_by_frame)
+            # Asked after the download: what arrived during it counts.
+            described = self._describe_image(image_id)
+            count, files = self._ask_count(described), _count_files(series)
+            with self._counts_lock:
+                self._counts[image_id] = count
+            if files != count:
+                raise HTTPException(
+                    503,
+                    f"the series {image_id} is still arriving on the DICOMweb server, or cannot be fetched whole: "
+                    f"{files} of its {count} images came; try again in a while",
+                )
+            volume = temporary / "volume.nii.gz"
+            _write_as_nifti(series, volume)
+            # First the volume: until the folder follows, the image does not count as being here, see `_is_here`.
+            self._put_image(image_id, str(volume), _image_info(described))
+            target = self._series_folder(image_id)
+            shutil.rmtree(target, ignore_errors=True)
+            series.rename(target)
 
     def _fetch_label(self, image_id: str) -> None:
         """Brings the newest segmentation of an image here, if it is not."""
@@ -276,7 +345,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                     dicom_web_download_series(
                         segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
                     )
-                with _removed(_as_nifti(series, is_seg=True)) as cropped, http_errors():
+                with _removed(_segmentation_file(series)) as cropped, http_errors():
                     # A DICOM-SEG may hold only the slices that are not empty.
                     whole = resample_labels(read_label_volume(cropped), read_geometry(image))
                     label = temporary / "label.nii.gz"
@@ -317,11 +386,49 @@ def dicomweb_errors() -> Iterator[None]:
         raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
 
 
-def _as_nifti(series: Path, *, is_seg: bool = False) -> str:
-    """A new NIfTI file of a series that was downloaded. Raises `InputError` if none can be made of it."""
+def _no_series(image_id: str) -> HTTPException:
+    return HTTPException(404, f"there is no image series {image_id!r} on the DICOMweb server")
+
+
+def _stated_count(row: Dataset) -> int | None:
+    """How many instances a series has, if the server's answer to a search says so."""
+    count = row.get("NumberOfSeriesRelatedInstances")
+    return None if count is None else int(count)
+
+
+def _count_files(folder: Path) -> int:
+    """0 if there is no such folder (any more)."""
     try:
-        return str(dicom_to_nifti(str(series), is_seg=is_seg))
-    except Exception as error:  # ITK and pydicom-seg have no errors of their own
+        return sum(1 for _ in folder.iterdir())
+    except FileNotFoundError:
+        return 0
+
+
+def _image_info(row: Dataset) -> dict[str, Any]:
+    """What MONAI Label notes of an image, from the server's description of its series."""
+    noted = ("StudyDate", "StudyTime", "Modality", "RetrieveURL", "PatientID", "StudyInstanceUID")
+    return {"SeriesInstanceUID": str(row.SeriesInstanceUID), **{name: str(row.get(name) or "UNK") for name in noted}}
+
+
+def _write_as_nifti(series: Path, target: Path) -> None:
+    """Makes a NIfTI file of a series that was downloaded. Raises `InputError` if it cannot be read, or has a gap.
+
+    Not MONAI Label's way: that spreads slices with a gap between them evenly, and then none is in its place.
+    """
+    files = list(series.iterdir())
+    try:
+        write_volume(target, read_volume(files[0] if len(files) == 1 else series))
+    except InputError as error:
+        raise InputError(str(error).replace(str(series), f"the series {series.name}")) from error
+    except (RuntimeError, ValueError) as error:  # ITK has no errors of its own
+        raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
+
+
+def _segmentation_file(series: Path) -> str:
+    """A new file of labels of a downloaded DICOM-SEG. Raises `InputError` if none can be made of it."""
+    try:
+        return str(dicom_to_nifti(str(series), is_seg=True))
+    except Exception as error:  # pydicom-seg has no errors of its own
         raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
 
 

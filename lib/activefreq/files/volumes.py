@@ -218,13 +218,36 @@ def write_mask(
         if len(array) != 1:
             raise InputError(f"{path}: this format takes one slice, but the mask has {len(array)}")
         image = sitk.GetImageFromArray(array[0])
+    _write_whole(path, image, compress=compress)
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Writes a volume with its geometry, compressed where the format can, atomically.
+
+    Args:
+        path: The target; its extension gives the format, of those that hold volumes (nrrd, nii, nii.gz, mha, mhd).
+        volume: Grey or colour.
+
+    Raises:
+        InputError: The format does not hold such voxels.
+        OSError: The disk is full (`errno.ENOSPC`).
+    """
+    image = sitk.GetImageFromArray(volume.array, isVector=volume.array.ndim == 4)
+    _write_whole(Path(path), volume.geometry.apply_to(image), compress=True)
+
+
+def _write_whole(path: Path, image: sitk.Image, *, compress: bool) -> None:
+    """Raises `InputError` for what ITK cannot write, `OSError` (`errno.ENOSPC`) if the disk is full."""
+    voxels = sitk.GetArrayViewFromImage(image)
     with atomic_write(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=compress)
-            # On a full disk ITK ends a NIfTI early without a word.
-            whole = not _is_nifti(path) or np.array_equal(sitk.GetArrayFromImage(_read_image(temporary, NIFTI)), array)
+            # On a full disk ITK ends a NIfTI early without a word. One colour slice comes back without its third axis.
+            whole = not _is_nifti(path) or np.array_equal(
+                sitk.GetArrayFromImage(_read_image(temporary, NIFTI)).ravel(), voxels.ravel()
+            )
         except RuntimeError as error:
-            if shutil.disk_usage(temporary.parent).free > array.nbytes:
+            if shutil.disk_usage(temporary.parent).free > voxels.nbytes:
                 raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
             whole = False
         if not whole:
