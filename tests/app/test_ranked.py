@@ -133,7 +133,7 @@ def test_what_cannot_be_had_at_present_keeps_its_score_and_is_looked_at_again(
         patch.setattr(parts.datastore, "get_image_uri", arriving)
         assert parts.score()["scored"] == 3
         assert not {"picture0", "picture1"} & set(parts.store.scores())
-    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 3, "seconds": 0}
+    assert parts.score() | {"seconds": 0} == {"scored": 2, "unusable": 0, "kept": 3, "left": 0, "seconds": 0}
     before = parts.store.scores()
     monkeypatch.setattr(parts.datastore, "get_image_uri", arriving)
     assert parts.score()["scored"] == 0
