@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from activefreq.data.resizing import resize_image, resize_mask
 from activefreq.errors import InputError
-from activefreq.session.boxes import bounding_box
+from activefreq.session.boxes import Box, bounding_box
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,7 @@ def random_view(
         seen = _sample(mask, grid)[0].numpy() > 0.5
         if seen.any():
             return View(_to_array(_relight(_sample(pixels, grid), rng, config)), seen, whole)
-    box = bounding_box(target)
-    if box is None:
-        raise ValueError("the target is empty")
+    box = _object_box(target)
     # A very small object can fall between the samples of a wide view: look closely. One that is thin, or scattered,
     # fills no sample by half even so: it is then where there is most of it.
     window = np.array([max(box.height, box.width) * 2.0] * 2)
@@ -122,6 +120,13 @@ def random_view(
     grid = _affine(centre, window, np.eye(2), target.shape, (size, size))
     share = _sample(mask, grid)[0].numpy()
     return View(_to_array(_sample(pixels, grid)), share > min(0.5, float(share.max()) / 2), whole=False)
+
+
+def _object_box(target: np.ndarray) -> Box:
+    box = bounding_box(target)
+    if box is None:
+        raise ValueError("the target is empty")
+    return box
 
 
 def _resized_view(
@@ -133,9 +138,7 @@ def _resized_view(
     A window that is smaller than its object may show nothing of it.
     """
     window = np.minimum(np.rint(_sides(target, rng, config, whole=whole)).astype(int), target.shape)
-    box = bounding_box(target)
-    if box is None:
-        raise ValueError("the target is empty")
+    box = _object_box(target)
     first = np.array([box.top, box.left]) - np.maximum(window - [box.height, box.width], 0)
     last = np.array([box.bottom, box.right]) - np.minimum(window, [box.height, box.width])
     top, left = (int(side) for side in np.clip(rng.integers(first, last + 1), 0, target.shape - window))
@@ -174,9 +177,7 @@ def _window(
         shape = np.array(target.shape, float)
         centre = shape / 2 + rng.uniform(-0.5, 0.5, 2) * np.abs(shape - window)
     else:
-        box = bounding_box(target)
-        if box is None:
-            raise ValueError("the target is empty")
+        box = _object_box(target)
         room = np.maximum(window - [box.height, box.width], 0.0)
         centre = np.array([(box.top + box.bottom) / 2, (box.left + box.right) / 2])
         centre = centre + rng.uniform(-0.4, 0.4, 2) * room
@@ -193,9 +194,7 @@ def _sides(target: np.ndarray, rng: np.random.Generator, config: AugmentationCon
     """The sides (h, w) of a random window, in pixels of the image."""
     if whole:
         return np.array(target.shape) * rng.uniform(*config.scale)
-    box = bounding_box(target)
-    if box is None:
-        raise ValueError("the target is empty")
+    box = _object_box(target)
     return np.maximum(np.array([box.height, box.width]) * rng.uniform(*config.window, 2), config.window_minimum)
 
 
