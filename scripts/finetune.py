@@ -85,9 +85,7 @@ def run(options: argparse.Namespace) -> None:
     from activefreq.data.drawing import draw_samples
     from activefreq.files.atomic import write_json
     from activefreq.models.checkpoint import checkpoint_hash, load_checkpoint, resolve_checkpoint
-    from activefreq.session.segmenter import resolve_device
     from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, finetune
-    from activefreq.training.provenance import provenance
 
     config = FinetuneConfig(
         epochs=options.epochs, batch_size=options.batch_size, validation_share=options.held_out, seed=options.seed
@@ -126,11 +124,7 @@ def run(options: argparse.Namespace) -> None:
             listener=follow,
             stop=stopping.is_set,
         )
-    record = {
-        "weights": checkpoint_hash(weights),
-        "config": asdict(config),
-        **provenance(resolve_device(options.device)),
-    }
+    record = {"weights": checkpoint_hash(weights), "config": asdict(config), **result.origin}
     write_json(options.output / "finetuning.json", {**result.stats(), **record})
     print(result.reason)
 

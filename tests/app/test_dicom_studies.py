@@ -476,6 +476,19 @@ def test_images_are_not_added_here(studies):
     assert refusal.value.status_code == 405
 
 
+def test_what_is_on_the_server_is_not_removed_here(studies, labelled):
+    image, mask, _ = labelled
+    for tag in ("final", "draft"):
+        studies.save_label(image, str(mask), tag, LESION)
+    for remove in (lambda: studies.remove_image(image), lambda: studies.remove_label(image, "final")):
+        with pytest.raises(HTTPException, match="on the DICOMweb server") as refusal:
+            remove()
+        assert refusal.value.status_code == 405
+    studies.remove_label(image, "draft")
+    assert Path(studies.get_label_uri(image, "final")).is_file()
+    assert studies.get_label_info(image, "draft") == {}
+
+
 def test_segmentations_of_other_programs_that_cannot_be_read_hinder_nothing(server, studies, labelled, caplog):
     image, mask, _ = labelled
     studies.save_label(image, str(mask), "final", LESION)

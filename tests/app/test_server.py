@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,17 @@ def test_a_previous_mask_of_another_size_is_refused(client: MONAILabelClient, se
         client.infer("activefreq", "good_volume", {"label": "x"}, label_in=str(tmp_path / "other.nii.gz"))
     assert "Status: 422" in caught.value.msg
     assert "previous mask" in caught.value.msg
+
+
+def test_a_previous_mask_that_cannot_be_read_is_told_of_without_where_it_was_put(
+    client: MONAILabelClient, tmp_path: Path
+) -> None:
+    (tmp_path / "other.nii.gz").write_bytes(b"no mask")
+    with pytest.raises(MONAILabelClientException) as caught:
+        client.infer("activefreq", "good_volume", {"label": "x"}, label_in=str(tmp_path / "other.nii.gz"))
+    assert "Status: 422" in caught.value.msg
+    assert "the previous mask" in caught.value.msg
+    assert tempfile.gettempdir() not in caught.value.msg
 
 
 @pytest.mark.parametrize("tag", ["../../outside", "a/b", "..", "/tmp/x"])

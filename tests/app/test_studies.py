@@ -236,3 +236,15 @@ def test_names_in_another_encoding_or_of_other_systems_hinder_nothing(folder: Pa
     for name in (b"M\xfcller.png", b"._one.png"):
         (folder / os.fsdecode(name)).write_bytes((folder / "one.png").read_bytes())
     assert sorted(open_studies(folder).list_images()) == ["four", "one", "three", "two"]
+
+
+def test_a_label_is_removed_once(folder: Path, label: Path) -> None:
+    studies = open_studies(folder)
+    image = studies.list_images()[0]
+    studies.save_label(image, str(label), "final", {})
+    studies.remove_label(image, "final")
+    assert image in studies.get_unlabeled_images()
+    for name, tag in ((image, "final"), (image, "other"), ("nope", "final")):
+        with pytest.raises(HTTPException) as refusal:
+            studies.remove_label(name, tag)
+        assert refusal.value.status_code == 404

@@ -24,6 +24,7 @@ def result(*, published: bool) -> FinetuneResult:
         epochs=2,
         stopped=False,
         losses=(1.0, 0.5),
+        origin={},
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import requests
@@ -13,6 +14,15 @@ from fastapi import HTTPException
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 
 from activefreq.errors import CheckpointError, InputError
+
+
+@contextlib.contextmanager
+def called(path: str | Path, name: str) -> Iterator[None]:
+    """Within the block, errors name a file as the client knows it; where it lies is the server's to know."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), name)) from error
 
 
 @contextlib.contextmanager

@@ -41,8 +41,9 @@ from activefreq.files.volumes import (
     write_mask,
     write_volume,
 )
-from lib.answers import http_errors
+from lib.answers import called, http_errors
 from lib.studies import StudiesFolder
+from lib.timeouts import READ_SECONDS, impatient
 
 MODALITIES = ("MR", "CT")
 """What is annotated unless MONAI_LABEL_DICOMWEB_SEARCH_FILTER is set: what OHIF's MONAI Label mode opens."""
@@ -82,13 +83,17 @@ def open_dicomweb(url: str) -> DicomStudies:
     """
     _find_dcmqi()
     set_by_user = settings.model_fields_set
+    # MONAI Label's default, five seconds, is less than an archive may need.
+    by_user = "MONAI_LABEL_DICOMWEB_READ_TIMEOUT" in set_by_user
+    read = settings.MONAI_LABEL_DICOMWEB_READ_TIMEOUT if by_user else READ_SECONDS
     if "googleapis.com" in url:
-        client = DICOMwebClient(url=url, session=create_session_from_gcp_credentials())
+        client = DICOMwebClient(url=url, session=impatient(create_session_from_gcp_credentials(), read=read))
     else:
         user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+        session = create_session_from_user_pass(user, password) if user and password else requests.Session()
         client = DICOMwebClientX(
             url=url,
-            session=create_session_from_user_pass(user, password) if user and password else None,
+            session=impatient(session, read=read),
             qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
@@ -184,6 +189,15 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         raise HTTPException(405, "images are added on the DICOMweb server, not here")
+
+    def remove_image(self, image_id: str) -> None:
+        raise HTTPException(405, "images are removed on the DICOMweb server, not here")
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        if label_tag == FINAL:
+            # What is removed here alone would come back with the next request.
+            raise HTTPException(405, "final labels are removed on the DICOMweb server, not here")
+        StudiesFolder.remove_label(self, label_id, label_tag)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
@@ -417,9 +431,8 @@ def _write_as_nifti(series: Path, target: Path) -> None:
     """
     files = list(series.iterdir())
     try:
-        write_volume(target, read_volume(files[0] if len(files) == 1 else series))
-    except InputError as error:
-        raise InputError(str(error).replace(str(series), f"the series {series.name}")) from error
+        with called(series, f"the series {series.name}"):
+            write_volume(target, read_volume(files[0] if len(files) == 1 else series))
     except (RuntimeError, ValueError) as error:  # ITK has no errors of its own
         raise InputError(f"the series {series.name} cannot be read: {last_line(error)}") from error
 

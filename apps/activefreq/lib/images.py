@@ -11,6 +11,7 @@ from activefreq.files.images import MAX_PIXELS
 from activefreq.files.volumes import Volume, read_geometry, read_volume
 from activefreq.session import PreparedImage, prepare_image
 from activefreq.session.cache import ENTRY_BYTES, ByteCache
+from lib.answers import called
 
 MAX_VOXELS = 400_000_000
 """Of a volume that is served: more than any scanner makes, and what 16 GB of memory bear."""
@@ -53,12 +54,9 @@ class ImageCache:
 
 
 def _read(path: Path) -> Volume:
-    try:
+    with called(path, path.name):
         if path.is_file():
             _, rows, columns = read_geometry(path, max_voxels=MAX_VOXELS).shape
             if rows * columns > MAX_PIXELS:
                 raise InputError(f"{path}: slices of {columns} x {rows} pixels are more than {MAX_PIXELS} pixels")
         return read_volume(path, max_voxels=MAX_VOXELS)
-    except InputError as error:
-        # Clients know the image by its name; where the server keeps it is not theirs to know.
-        raise InputError(str(error).replace(str(path), path.name)) from error

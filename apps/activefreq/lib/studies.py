@@ -159,6 +159,19 @@ class StudiesFolder(LocalDatastore):
             label.info = {**label.info, **info}
             self._update_datastore_file()
 
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        with http_errors(), self._guard:
+            self._init_from_datastore_file()
+            entry = self._check_image(label_id)
+            label = entry.labels.get(label_tag)
+            if label is None:
+                raise HTTPException(404, f"the image {label_id!r} has no label {label_tag!r}")
+            # First the file: an entry without one is dropped when the folders are looked through, a file is found.
+            path = Path(self._datastore.label_path(label_tag)) / self._filename(label_id, label.ext)
+            path.unlink(missing_ok=True)
+            entry.labels = {tag: kept for tag, kept in entry.labels.items() if tag != label_tag}
+            self._update_datastore_file()
+
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         if not self.get_labeled_images():
             raise HTTPException(404, "no image has a submitted label yet: there is no data set")

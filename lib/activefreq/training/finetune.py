@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ class FinetuneResult:
         steps, epochs: Steps and whole epochs done.
         stopped: True if a stop request or the patience ended it early.
         losses: Mean total loss of each epoch.
+        origin: What the weights came from beside samples and settings, see `provenance`.
     """
 
     published: bool
@@ -129,6 +130,7 @@ class FinetuneResult:
     epochs: int
     stopped: bool
     losses: tuple[float, ...]
+    origin: Mapping[str, Any]
 
     def stats(self) -> dict[str, Any]:
         """The same as plain JSON values; no NaN or infinity among them."""
@@ -224,6 +226,7 @@ def finetune(
         epochs=run.step // steps_per_epoch,
         stopped=run.step < plan.steps,
         losses=tuple(sum(losses) / len(losses) for losses in epoch_losses),
+        origin=origin,
     )
 
 

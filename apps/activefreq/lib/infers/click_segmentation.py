@@ -14,7 +14,7 @@ from activefreq.errors import CheckpointError, InputError
 from activefreq.files.raster import is_raster
 from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels
 from lib.answer_file import write_answer
-from lib.answers import http_errors
+from lib.answers import called, http_errors
 from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
 from lib.clients import client_of
@@ -138,11 +138,12 @@ def _previous_mask(label: str | None, path: Path, image: LoadedImage) -> np.ndar
     shape = image.volume.array.shape[:3]
     if label is None:
         return np.zeros(shape, bool)
-    # By its header: what is packed well can be far larger than the request.
-    size = read_geometry(label).shape
-    if size != shape:
-        raise InputError(f"the previous mask has {size[::-1]} voxels, but the image has {image.size}")
-    mask = read_label_volume(Path(label))
-    if not (is_raster(label) or is_raster(path)):
-        mask = resample_labels(mask, image.volume.geometry)
+    with called(label, "the previous mask"):
+        # By its header: what is packed well can be far larger than the request.
+        size = read_geometry(label).shape
+        if size != shape:
+            raise InputError(f"the previous mask has {size[::-1]} voxels, but the image has {image.size}")
+        mask = read_label_volume(Path(label))
+        if not (is_raster(label) or is_raster(path)):
+            mask = resample_labels(mask, image.volume.geometry)
     return mask.array != 0
