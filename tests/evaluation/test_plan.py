@@ -63,10 +63,11 @@ def test_keys_change_with_what_matters_and_with_nothing_else():
         keys(seed=1),
         keys(rollout=RolloutConfig(max_clicks=3)),
         keys(backend={"checkpoint": "abc"}),
+        keys(program="0123456789abcdef"),
         keys(users=("human",)),
         keys(users=("human",), human=HumanConfig(jitter=1.0)),
     ]
-    assert len({tuple(key) for key in [*others, same]}) == 6
+    assert len({tuple(key) for key in [*others, same]}) == 7
 
 
 def test_people_are_the_same_again_and_differ_between_images():

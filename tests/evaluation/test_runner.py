@@ -177,6 +177,21 @@ def test_other_settings_do_not_take_old_results(tmp_path):
     assert max(len(result.clicks) for results in outcome.results.values() for result in results) == 2
 
 
+def test_another_program_does_not_take_old_results(plain, tmp_path):
+    run(tmp_path)
+    backend = FakeBackend()
+    outcome = run(tmp_path, plan=dataclasses.replace(PLAN, program="another"), make_backend=lambda: backend)
+    assert backend.batches
+    assert timeless_but_for_keys(outcome) == timeless_but_for_keys(plain)
+
+
+def timeless_but_for_keys(outcome):
+    return {
+        label: [dataclasses.replace(result, key="") for result in results]
+        for label, results in timeless(outcome).items()
+    }
+
+
 @pytest.mark.slow
 def test_errors_of_workers_arrive(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))

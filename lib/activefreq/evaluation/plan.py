@@ -12,6 +12,7 @@ from typing import Any
 
 from activefreq.acselect.policies import Policy, make_policy
 from activefreq.errors import InputError
+from activefreq.evaluation.program import program_digest
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.users import USERS, HumanConfig, HumanUser
 
@@ -60,6 +61,7 @@ class Plan:
             matter.
         backend: What identifies the backend (such as the hash of a checkpoint) and the images, for
             `Entrant.key`.
+        program: What identifies the code, for `Entrant.key`: results of another one are not this one's.
         notes: What else should stand in the summary.
     """
 
@@ -70,6 +72,7 @@ class Plan:
     human: HumanConfig = field(default_factory=HumanConfig)
     seed: int = 0
     backend: Mapping[str, Any] = field(default_factory=dict)
+    program: str = field(default_factory=program_digest)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -119,6 +122,7 @@ class Plan:
             "rollout": asdict(self.rollout),
             "seed": self.seed,
             "backend": dict(self.backend),
+            "program": self.program,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
         return f"{policy.name}-{user}-{digest[:16]}"
@@ -136,6 +140,7 @@ class Plan:
             **asdict(self.rollout),
             "nsd_at": list(self.rollout.nsd_at),
             **self.backend,
+            "program": self.program,
             **self.notes,
         }
 
