@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
-from activefreq.acselect.scores import ScoreConfig
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.drawing import draw_samples
@@ -33,7 +32,7 @@ from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.panels import write_panels
-from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_value
+from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_score, parse_value
 from activefreq.evaluation.report import write_report
 from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
@@ -281,7 +280,7 @@ def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
             stop_iou=None if options.all_clicks else max(options.iou),
             automatic_start=options.start == "auto",
             nsd_tolerance=options.nsd_tolerance,
-            score=ScoreConfig(),
+            score=parse_score(acselect),
         ),
         human=person,
         seed=options.seed,

@@ -4,9 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
-from activefreq.acselect.policies import AcSelectPolicy
+from activefreq.acselect.policies import AcSelectConfig, AcSelectPolicy
+from activefreq.acselect.scores import ScoreConfig
 from activefreq.errors import InputError
-from activefreq.evaluation.plan import Plan, PolicySpec, parse_option, parse_policy
+from activefreq.evaluation.plan import Plan, PolicySpec, parse_option, parse_policy, parse_score
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.users import HumanConfig, HumanUser
 
@@ -41,6 +42,35 @@ def test_what_is_no_policy_is_named(text, message):
 def test_what_is_no_option_is_named(text):
     with pytest.raises(InputError, match="KEY=VALUE"):
         parse_option(text)
+
+
+def test_a_score_is_read_from_the_options_of_every_acselect():
+    assert parse_score({}) == ScoreConfig()
+    score = parse_score({"size": "none", "beta": "0.5", "connectivity": "4", "placement": "wrong"})
+    assert score == ScoreConfig(size="none", beta=0.5)
+    with pytest.raises(InputError, match="policy acselect has no option 'mood'"):
+        parse_score({"mood": "bad"})
+    with pytest.raises(InputError, match="alpha must be a number of at least 0, not 'many'"):
+        parse_score({"alpha": "many"})
+
+
+def test_an_acselect_knows_what_it_ranks_by_and_no_other_policy_does():
+    assert parse_policy("acselect:size=none", {"connectivity": "4"}).acselect == AcSelectConfig(
+        size="none", connectivity=4
+    )
+    assert STANDARD.acselect is None
+
+
+def test_the_score_that_is_written_down_is_the_policys_own_or_the_common_one():
+    def plan(score):
+        policies = (STANDARD, parse_policy("acselect:size=none", {}))
+        return Plan(policies=policies, rollout=RolloutConfig(score=score))
+
+    common, other = plan(ScoreConfig()), plan(ScoreConfig(size="log"))
+    sizes = {label: settings["score"]["size"] for label, settings in other.settings()["policies"].items()}
+    assert sizes == {"standard": "log", "acselect:size=none": "none"}
+    assert common.entrants[0].key != other.entrants[0].key
+    assert common.entrants[1].key == other.entrants[1].key
 
 
 def test_every_policy_meets_every_user():

@@ -205,7 +205,8 @@ def _annotate(work: _Work, todo: Iterable[_Todo]) -> Iterator[ImageResult | Prob
                 continue
             for entrant in work.plan.entrants:
                 if entrant.key in missing:
-                    yield Job(entrant.key, image, work.plan.person(entrant, sample.name))
+                    person = work.plan.person(entrant, sample.name)
+                    yield Job(entrant.key, image, person, entrant.policy.acselect)
 
     for result in roll_out(backend, jobs(), work.plan.rollout, batch_size=work.batch_size):
         yield result
