@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,12 @@ from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.panels import write_panels
-from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_score, parse_value
+from activefreq.evaluation.plan import Plan, parse_human, parse_option, parse_policy, parse_score
 from activefreq.evaluation.report import write_report
 from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import Shard, evaluate, prepare_workers
-from activefreq.evaluation.users import USERS, HumanConfig
+from activefreq.evaluation.users import USERS
 from activefreq.models.config import MIRRORS
 
 
@@ -261,12 +260,6 @@ def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
 def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
     """What is to be evaluated, as the options say."""
     acselect = dict(parse_option(text) for text in options.acselect)
-    human = {key: parse_value(value) for key, value in (parse_option(text) for text in options.human)}
-    try:
-        person = HumanConfig(**human)
-    except TypeError:
-        known = ", ".join(asdict(HumanConfig()))
-        raise InputError(f"the human has the options {known}, not {', '.join(human)}") from None
     identity = {name: getattr(options, name) for name in ("images", "labels", "label_value", "group", "resize")}
     notes = {
         name: getattr(options, name) for name in ("slices", "min_area", "part", "exclude", "limit", "start", "device")
@@ -282,7 +275,7 @@ def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
             nsd_tolerance=options.nsd_tolerance,
             score=parse_score(acselect),
         ),
-        human=person,
+        human=parse_human(options.human),
         seed=options.seed,
         backend={**description, **identity},
         notes=notes,

@@ -7,7 +7,7 @@ import pytest
 from activefreq.acselect.policies import AcSelectConfig, AcSelectPolicy
 from activefreq.acselect.scores import ScoreConfig
 from activefreq.errors import InputError
-from activefreq.evaluation.plan import Plan, PolicySpec, parse_option, parse_policy, parse_score
+from activefreq.evaluation.plan import Plan, PolicySpec, parse_human, parse_option, parse_policy, parse_score
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.users import HumanConfig, HumanUser
 
@@ -42,6 +42,24 @@ def test_what_is_no_policy_is_named(text, message):
 def test_what_is_no_option_is_named(text):
     with pytest.raises(InputError, match="KEY=VALUE"):
         parse_option(text)
+
+
+def test_the_human_is_read_from_text():
+    assert parse_human([]) == HumanConfig()
+    assert parse_human(["jitter=0.5", "slip=0"]) == HumanConfig(jitter=0.5, slip=0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["jitter=1", "mood=bad", "age=9"], "the human has the options jitter, smaller, slip, border, not mood, age$"),
+        (["jitter=abc"], "human jitter must be a number of at least 0, not 'abc'"),
+        (["slip"], "an option is KEY=VALUE, not 'slip'"),
+    ],
+)
+def test_what_is_no_human_is_named(texts, message):
+    with pytest.raises(InputError, match=message):
+        parse_human(texts)
 
 
 def test_a_score_is_read_from_the_options_of_every_acselect():

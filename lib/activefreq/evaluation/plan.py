@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -183,6 +183,16 @@ def parse_score(acselect: Mapping[str, str]) -> ScoreConfig:
     """The region score that options for every "acselect" mean; raises `InputError` naming one that cannot be meant."""
     config = parse_policy("acselect", acselect).acselect
     return ScoreConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ScoreConfig)})
+
+
+def parse_human(texts: Sequence[str]) -> HumanConfig:
+    """Reads the options of the human user, each KEY=VALUE; raises `InputError` naming what cannot be meant."""
+    values: dict[str, Any] = {key: parse_value(value) for key, value in map(parse_option, texts)}
+    known = [field.name for field in dataclasses.fields(HumanConfig)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise InputError(f"the human has the options {', '.join(known)}, not {', '.join(unknown)}")
+    return HumanConfig(**values)
 
 
 def parse_option(text: str) -> tuple[str, str]:
