@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from fakes import FakeBackend, FakeSource
 
 from activefreq.data.pairs import Problem
-from activefreq.errors import InputError
+from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.plan import Plan, PolicySpec
 from activefreq.evaluation.results import Journal
 from activefreq.evaluation.rollout import RolloutConfig
@@ -197,6 +198,25 @@ def test_errors_of_workers_arrive(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))
     with pytest.raises(RuntimeError, match=r"a worker failed:[\s\S]*PowerCutError"):
         run(tmp_path, make_backend=make_fragile, workers=2)
+
+
+class KilledBackend(FakeBackend):
+    """Its process is killed after some questions, as by a system that is out of memory."""
+
+    def answer(self, requests):
+        if len(self.batches) == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(requests)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_said_to_be_and_the_run_goes_on(plain, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))
+    with pytest.raises(ActiveFreqError, match=r"was killed \(out of memory\?\): use fewer --workers; the same command"):
+        run(tmp_path, make_backend=KilledBackend, workers=2, batch_size=2)
+    backend = FakeBackend()
+    assert timeless(run(tmp_path, make_backend=lambda: backend)) == timeless(plain)
+    assert backend.batches
 
 
 @pytest.mark.slow
