@@ -28,6 +28,7 @@ from activefreq.files.checks import existing_file, finite, grey_labels, integer_
 from activefreq.files.formats import DICOM, NIFTI, volume_reader
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
+from activefreq.files.series_grid import SlicePlace, check_slices
 
 MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
@@ -36,9 +37,7 @@ _BROKEN_NIFTI = (OSError, EOFError, ValueError, zlib.error, ImageFileError, Head
 _FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 """DICOM's bits, sign, intercept and slope."""
-_POSITION = "0020|0032"
-_EVEN = 0.25
-"""Of the distance of two slices: as far may one be from its place."""
+_POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FLAT = 1e-3
 """The smallest determinant of directions that are told apart."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -286,7 +285,7 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
 
 
 def _read_series(path: Path, files: Sequence[str]) -> sitk.Image:
-    """Raises `InputError` if a slice is missing, `RuntimeError` for what ITK cannot read."""
+    """Raises `InputError` if the slices are on no upright grid, `RuntimeError` for what ITK cannot read."""
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO(DICOM)
     reader.SetFileNames(files)
@@ -304,19 +303,16 @@ def _read_series(path: Path, files: Sequence[str]) -> sitk.Image:
         )
         with _without_warnings():
             image = reader.Execute()
-    positions = [reader.GetMetaData(n, _POSITION) for n in range(len(files)) if reader.HasMetaDataKey(n, _POSITION)]
-    if len(positions) == len(files):
-        _refuse_gaps(path, np.array([[float(part) for part in text.split("\\")] for text in positions]))
+    check_slices(path, [_place(reader, index) for index in range(len(files))])
     return image
 
 
-def _refuse_gaps(path: Path, positions: np.ndarray) -> None:
-    """Raises `InputError` unless positions (K, 3) in mm, in order, are about equally far apart."""
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    places = positions[0] + np.arange(len(positions))[:, None] * step
-    deviation = float(np.linalg.norm(positions - places, axis=1).max())
-    if deviation > _EVEN * np.linalg.norm(step):
-        raise InputError(f"{path}: a slice is {deviation:.2f} mm away from where it should be: is one missing?")
+def _place(reader: sitk.ImageSeriesReader, index: int) -> SlicePlace:
+    def numbers(tag: str) -> tuple[float, ...] | None:
+        text = reader.GetMetaData(index, tag) if reader.HasMetaDataKey(index, tag) else ""
+        return tuple(float(part) for part in text.split("\\")) if text.strip() else None
+
+    return SlicePlace(numbers(_POSITION), numbers(_ORIENTATION), numbers(_SPACING))
 
 
 @contextlib.contextmanager
