@@ -1,19 +1,13 @@
-"""Volumes with their geometry: reading, resampling of labels, writing of masks.
-
-Arrays are (K, J, I), that is (slice, row, column) of the file's own index order, whatever the anatomical
-orientation: what 3D Slicer and OHIF call IJK. Geometry is ITK's (LPS, mm).
-"""
+"""Volumes with their geometry: reading, resampling of labels, writing of masks."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
@@ -26,8 +20,10 @@ from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
 from activefreq.files.formats import DICOM, NIFTI, volume_reader
+from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
+from activefreq.files.segmentations import is_segmentation, read_segmentation
 
 MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
@@ -41,61 +37,6 @@ _EVEN = 0.25
 """Of the distance of two slices: as far may one be from its place."""
 _FLAT = 1e-3
 """The smallest determinant of directions that are told apart."""
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The grid of a volume in the patient's space (LPS).
-
-    Attributes:
-        shape: (K, J, I) voxels.
-        spacing: (i, j, k) in mm.
-        origin: Centre of voxel (0, 0, 0) in mm.
-        direction: 3 x 3 direction cosines, row by row; column n is the direction of axis n of (i, j, k).
-    """
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    direction: tuple[float, ...] = _IDENTITY
-
-    def points(self, ijk: np.ndarray) -> np.ndarray:
-        """Maps voxel indices (n, 3), ordered (i, j, k), to points (n, 3) in mm."""
-        matrix = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing)
-        return np.asarray(ijk, float) @ matrix.T + np.asarray(self.origin)
-
-    def matches(self, other: Geometry) -> bool:
-        """True if both have the same voxels: equal shapes, corners at most a quarter of a voxel apart."""
-        if self.shape != other.shape:
-            return False
-        corners = np.array(list(itertools.product(*((0, size - 1) for size in reversed(self.shape)))))
-        distance = np.linalg.norm(self.points(corners) - other.points(corners), axis=1).max()
-        return bool(distance <= 0.25 * min(self.spacing))
-
-    def apply_to(self, image: sitk.Image) -> sitk.Image:
-        """Gives spacing, origin and direction to a 3D SimpleITK image, and returns it."""
-        image.SetSpacing(self.spacing)
-        image.SetOrigin(self.origin)
-        image.SetDirection(self.direction)
-        return image
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Voxels with their geometry.
-
-    Attributes:
-        array: (K, J, I), or (K, J, I, 3) for colour, in the dtype of the file.
-        geometry: The grid of the voxels.
-    """
-
-    array: np.ndarray
-    geometry: Geometry
-
-    def __post_init__(self) -> None:
-        if self.array.shape[:3] != self.geometry.shape:
-            raise InputError(f"voxels of shape {self.array.shape} do not fit a grid of shape {self.geometry.shape}")
 
 
 def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
@@ -125,12 +66,20 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_
 
 
 def read_label_volume(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Reads a label map (K, J, I) of integers; raises `InputError` as `read_volume`, or if it is none."""
+    """Reads a label map (K, J, I) of integers; raises `InputError` as `read_volume`, or if it is none.
+
+    A DICOM segmentation gives the numbers of its segments, see `read_segmentation`.
+    """
     path = Path(path)
     if path.is_file() and is_raster(path):
         labels = read_raster_labels(path, max_pixels=max_voxels)[None]
         return Volume(labels, _raster_geometry(path, labels.shape[1], labels.shape[2]))
-    volume = read_volume(path, max_voxels=max_voxels)
+    files = series_files(path) if path.is_dir() else [str(existing_file(path))]
+    if _is_segmentation(path, files[0]):
+        if len(files) > 1:
+            raise InputError(f"{path}: holds {len(files)} DICOM segmentations, but one is needed")
+        return read_segmentation(Path(files[0]), max_voxels=max_voxels)
+    volume = _read_files(path, files, max_voxels)
     labels = volume.array if volume.array.ndim == 3 else grey_labels(path, volume.array)
     return Volume(integer_labels(path, labels), volume.geometry)
 
@@ -143,6 +92,7 @@ def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS)
     existing_file(path)
     if is_raster(path):
         return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
+    _refuse_segmentation(path, str(path))
     return _header_geometry(path, _read_header(path, str(path), volume_reader(path), 1, max_voxels))
 
 
@@ -264,7 +214,19 @@ def _series_ids(folder: Path) -> tuple[str, ...]:
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
 
 
+def _is_segmentation(path: Path, file: str) -> bool:
+    """Whether a file, or the first one of a folder of DICOM files, is a DICOM segmentation."""
+    return (path.is_dir() or volume_reader(path) == DICOM) and is_segmentation(Path(file))
+
+
+def _refuse_segmentation(path: Path, file: str) -> None:
+    """ITK would read one as a stack of its frames, whatever segment and place each is of."""
+    if _is_segmentation(path, file):
+        raise InputError(f"{path}: is a DICOM segmentation, which is a label and no image")
+
+
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
+    _refuse_segmentation(path, files[0])
     # A folder's files may have any names, and were found by what is in them.
     reader = DICOM if path.is_dir() else volume_reader(path)
     header = _read_header(path, files[0], reader, len(files), max_voxels)
