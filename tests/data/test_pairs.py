@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,12 @@ def test_a_series_is_found_behind_other_files(tmp_path, name):
     (series / name).write_text("not a slice")
     pairs, _ = find_pairs(tmp_path / "i", fill(tmp_path / "l", "scan.nrrd"))
     assert [pair.image for pair in pairs] == [series]
+
+
+def test_names_that_are_not_utf8_are_problems_that_can_be_written(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    pairs, problems = find_pairs(fill(tmp_path / "i", "a.png", name), fill(tmp_path / "l", "a.png", name))
+    assert [pair.name for pair in pairs] == ["a"]
+    assert [str(problem) for problem in problems] == ["caf\\udce9: the name of the file is not UTF-8; rename it"]
+    with pytest.raises(InputError, match=r"caf\\udce9.*is not UTF-8"):
+        find_pairs(tmp_path / "i" / name, tmp_path / "l" / "a.png")

@@ -1,3 +1,5 @@
+import os
+
 import nibabel
 import numpy as np
 import pydicom
@@ -462,3 +464,31 @@ def test_a_header_without_a_grid_is_refused(tmp_path, suffix, header):
             read_geometry(tmp_path / f"a{suffix}")
         with pytest.raises(InputError, match=r"a\.(mha|nrrd): "):
             read_volume(tmp_path / f"a{suffix}")
+
+
+FOREIGN = os.fsdecode(b"caf\xe9")
+"""A name in Latin-1, at which ITK ends the process."""
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".png", ".dcm"])
+def test_a_name_that_is_not_utf8_is_refused(tmp_path, suffix):
+    path = tmp_path / (FOREIGN + suffix)
+    path.write_bytes(bytes(400))
+    for read in (read_volume, read_label_volume, read_geometry):
+        with pytest.raises(InputError, match=r"caf\\udce9.*: the name is not UTF-8") as caught:
+            read(path)
+        str(caught.value).encode()
+    path.unlink()
+    with pytest.raises(InputError, match="is not UTF-8"):
+        write_mask(path, np.zeros((1, 4, 5), bool), like=Geometry((1, 4, 5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_series_in_a_folder_or_of_files_of_such_names_is_refused(tmp_path):
+    write_series(tmp_path / FOREIGN, np.zeros((3, 4, 5), np.int16))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        read_volume(tmp_path / FOREIGN)
+    write_series(tmp_path / "scan", np.zeros((3, 4, 5), np.int16))
+    (tmp_path / "scan" / "0002.dcm").rename(tmp_path / "scan" / f"{FOREIGN}.dcm")
+    with pytest.raises(InputError, match=r"caf\\udce9\.dcm.*is not UTF-8"):
+        read_volume(tmp_path / "scan")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.checks import is_utf8, utf8_path
 from activefreq.files.formats import VOLUME_SUFFIXES, is_dicom
 from activefreq.files.raster import RASTER_SUFFIXES
 
@@ -76,7 +77,8 @@ def find_pairs(
         The pairs, ordered by name, and the files that have no partner or more than one.
 
     Raises:
-        InputError: A path does not exist, or there is no pair at all; the message says what was found.
+        InputError: A path does not exist, or its name is not UTF-8, or there is no pair at all; the message says
+            what was found.
     """
     images = Path(images)
     labels = images / STUDIES_LABELS if labels is None else Path(labels)
@@ -84,6 +86,8 @@ def find_pairs(
         raise InputError(f"{images}: no such file or folder")
     if not labels.exists():
         raise InputError(f"{labels}: no such file or folder")
+    for path in (images, labels):
+        utf8_path(path)
     if labels.is_file():
         return [Pair(image_name(images), images, labels)], []
     if images.is_file():
@@ -98,7 +102,7 @@ def find_pairs(
         ends = tuple(label_suffixes)
         label_files = {name: files for name, files in image_files.items() if name.endswith(ends)}
         image_files = {name: files for name, files in image_files.items() if name not in label_files}
-    pairs, problems = [], []
+    pairs, problems = [], _without_foreign_names(image_files, label_files)
     partnered = set()
     for name, candidates in sorted(image_files.items()):
         stem = next((name + end for end in ends if name + end in label_files), None)
@@ -124,6 +128,17 @@ def find_pairs(
             f"found {_describe(images, image_files, 'images')} and {_describe(labels, label_files, 'labels')}"
         )
     return pairs, problems
+
+
+def _without_foreign_names(*found: dict[str, list[Path]]) -> list[Problem]:
+    """Takes files out whose names are not UTF-8: they cannot be read, nor results about them be written."""
+    problems = []
+    for name in sorted({name for files in found for name in files if not is_utf8(name)}):
+        for files in found:
+            files.pop(name, None)
+        readable = name.encode(errors="backslashreplace").decode()
+        problems.append(Problem(readable, "the name of the file is not UTF-8; rename it"))
+    return problems
 
 
 def image_name(path: Path) -> str:

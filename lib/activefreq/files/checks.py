@@ -10,9 +10,25 @@ import numpy as np
 from activefreq.errors import InputError
 
 
+def utf8_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path; raises `InputError` if its name is not UTF-8, at which ITK would end the process."""
+    if not is_utf8(path):
+        raise InputError(f"{os.fspath(path)!r}: the name is not UTF-8; rename it")
+    return Path(path)
+
+
+def is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Whether a name can be written as UTF-8; what Python makes of other bytes in a name cannot."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Returns the path; raises `InputError` unless it is a file with something in it."""
-    path = Path(path)
+    """Returns the path; raises `InputError` unless it is a file with something in it, and a name in UTF-8."""
+    path = utf8_path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from activefreq.errors import InputError
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
 
 RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 _READERS = {
@@ -89,7 +89,7 @@ def raster_shape(path: str | os.PathLike[str], *, max_pixels: int) -> tuple[int,
 
 def raster_reader(path: str | os.PathLike[str]) -> str:
     """The name of ITK's reader for a picture, by what is in it; raises `InputError` if that is no picture."""
-    with _identified(Path(path)) as picture:
+    with _identified(utf8_path(path)) as picture:
         return _itk_reader(picture)
 
 

@@ -18,7 +18,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
+from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
 from activefreq.files.formats import DICOM, NIFTI, volume_reader
 from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
@@ -100,9 +100,11 @@ def series_files(folder: str | os.PathLike[str], series: str | None = None) -> l
     """Lists the files of a DICOM series in a folder, ordered by their position along the slice normal.
 
     Raises:
-        InputError: There is no series, or not the named one, or several and none is named.
+        InputError: There is no series, or not the named one, or several and none is named; a name is not UTF-8.
     """
-    folder = Path(folder)
+    folder = utf8_path(folder)
+    for file in folder.iterdir():
+        utf8_path(file)
     found = _series_ids(folder)
     if not found:
         raise InputError(f"{folder}: the folder holds no DICOM series")
@@ -188,6 +190,7 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 
 def _write_whole(path: Path, image: sitk.Image, *, compress: bool) -> None:
     """Raises `InputError` for what ITK cannot write, `OSError` (`errno.ENOSPC`) if the disk is full."""
+    utf8_path(path)
     voxels = sitk.GetArrayViewFromImage(image)
     with atomic_write(path) as temporary:
         try:
