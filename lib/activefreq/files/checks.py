@@ -9,6 +9,9 @@ import numpy as np
 
 from activefreq.errors import InputError
 
+_NEARLY = 1e-3
+"""How far a label may be from a whole number."""
+
 
 def utf8_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path; raises `InputError` if its name is not UTF-8, at which ITK would end the process."""
@@ -55,13 +58,17 @@ def grey_labels(path: Path, labels: np.ndarray) -> np.ndarray:
 
 
 def integer_labels(path: Path, labels: np.ndarray) -> np.ndarray:
-    """Returns labels as integers; raises `InputError` if there are fractions among them."""
+    """Returns labels as integers; raises `InputError` if there are fractions among them.
+
+    Labels that NIfTI stores with a scale come back nearly whole (nibabel writes 1 as 65535 times 1.5259e-5).
+    """
     if labels.dtype.kind in "ui":
         return labels
     rounded = np.rint(labels)
-    if not np.array_equal(rounded, labels):
-        example = float(labels[rounded != labels].flat[0])
-        raise InputError(f"{path}: is no label map, it holds fractions such as {example:g}")
+    fractions = np.abs(rounded - labels) > _NEARLY
+    if fractions.any():
+        example = float(labels[fractions].flat[0])
+        raise InputError(f"{path}: is no label map, it holds fractions such as {example:.9g}")
     return rounded.astype(np.int64)
 
 

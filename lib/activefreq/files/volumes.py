@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import nibabel
@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
-from activefreq.files.formats import DICOM, NIFTI, volume_reader
+from activefreq.files.formats import DICOM, NIFTI, is_dicom, may_be_slice, volume_reader
 from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
@@ -35,6 +35,10 @@ _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 _POSITION = "0020|0032"
 _EVEN = 0.25
 """Of the distance of two slices: as far may one be from its place."""
+_LOST = 0.01
+"""The share of labelled voxels that may lie outside an image: those of another grid are not cut at its border."""
+_TOUCHES = 1e-3
+"""Of a voxel of the image: what counts as rounding."""
 _FLAT = 1e-3
 """The smallest determinant of directions that are told apart."""
 
@@ -100,19 +104,21 @@ def series_files(folder: str | os.PathLike[str], series: str | None = None) -> l
     """Lists the files of a DICOM series in a folder, ordered by their position along the slice normal.
 
     Raises:
-        InputError: There is no series, or not the named one, or several and none is named; a name is not UTF-8.
+        InputError: There is no series, or not the named one, or several and none is named; a name is not UTF-8; a
+            file that is named .dcm, or begins as DICOM, is damaged.
     """
     folder = utf8_path(folder)
     for file in folder.iterdir():
         utf8_path(file)
-    found = _series_ids(folder)
+    found = {uid: _listed_files(folder, uid) for uid in _series_ids(folder)}
+    _refuse_left_out(folder, {Path(file).name for files in found.values() for file in files})
     if not found:
         raise InputError(f"{folder}: the folder holds no DICOM series")
     if series is None and len(found) > 1:
         raise InputError(f"{folder}: holds {len(found)} DICOM series, name one of {', '.join(found)}")
     if series is not None and series not in found:
         raise InputError(f"{folder}: holds no DICOM series {series}, only {', '.join(found)}")
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
+    return found[series or next(iter(found))]
 
 
 def resample_labels(labels: Volume, onto: Geometry) -> Volume:
@@ -121,17 +127,60 @@ def resample_labels(labels: Volume, onto: Geometry) -> Volume:
     Labels already on that grid come back as they are.
 
     Raises:
-        InputError: There are labels, but all of them lie outside the image.
+        InputError: More than a hundredth of the labelled voxels lies outside the image, or any of them where both have
+            the same shape, as copies of a grid have; or of two of the same shape one has lost its geometry.
     """
     if labels.geometry.matches(onto):
         return Volume(labels.array, onto)
+    _refuse_lost(labels, onto)
     reference = onto.apply_to(sitk.Image([*reversed(onto.shape)], sitk.sitkUInt8))
     source = labels.geometry.apply_to(sitk.GetImageFromArray(labels.array))
     moved = sitk.Resample(source, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
-    array = sitk.GetArrayFromImage(moved)
-    if labels.array.any() and not array.any():
-        raise InputError("the labels lie outside the image: their geometries do not meet")
-    return Volume(array, onto)
+    return Volume(sitk.GetArrayFromImage(moved), onto)
+
+
+def _refuse_lost(labels: Volume, onto: Geometry) -> None:
+    """Raises `InputError` where labels would be lost on the grid of an image, or come to lie at a place made up."""
+    if not labels.array.any():
+        return
+    same_shape = labels.geometry.shape == onto.shape
+    if same_shape and _is_blank(labels.geometry) != _is_blank(onto) and labels.geometry.spacing != onto.spacing:
+        raise InputError(
+            "the labels have the shape of the image, but one of the two has lost its geometry: voxels of "
+            f"{_listed(labels.geometry.spacing)} mm, and of {_listed(onto.spacing)} mm in the image"
+        )
+    lost = _share_outside(labels, onto, whole_voxels=not same_shape)
+    if lost > (0.0 if same_shape else _LOST):
+        raise InputError(
+            f"{lost:.1%} of the labels lie outside the image: their geometries do not meet "
+            f"(origin {_listed(labels.geometry.origin)} with voxels of {_listed(labels.geometry.spacing)} mm, "
+            f"the image's {_listed(onto.origin)} with {_listed(onto.spacing)} mm)"
+        )
+
+
+def _is_blank(geometry: Geometry) -> bool:
+    """Whether a grid is what programs write that know of none; NIfTI's default is mirrored in ITK's axes."""
+    axes = np.abs(np.reshape(geometry.direction, (3, 3)))
+    return geometry.spacing == (1.0, 1.0, 1.0) and not any(geometry.origin) and np.array_equal(axes, np.eye(3))
+
+
+def _share_outside(labels: Volume, onto: Geometry, *, whole_voxels: bool) -> float:
+    """The share of labelled voxels whose centres, or that with all of their voxel, lie outside of an image's grid."""
+    size = np.array(onto.shape[::-1])
+    own = np.reshape(labels.geometry.direction, (3, 3)) * labels.geometry.spacing
+    steps = np.linalg.solve(np.reshape(onto.direction, (3, 3)) * onto.spacing, own)
+    offset = np.linalg.solve(
+        np.reshape(onto.direction, (3, 3)) * onto.spacing, np.subtract(labels.geometry.origin, onto.origin)
+    )
+    # A voxel that only touches the image is outside.
+    margin = np.abs(steps).sum(axis=1) / 2 - _TOUCHES if whole_voxels else np.full(3, _TOUCHES)
+    outside = total = 0
+    for k, mask in enumerate(labels.array != 0):
+        rows, columns = np.nonzero(mask)
+        places = np.stack([columns, rows, np.full(len(rows), k)], axis=1) @ steps.T + offset
+        outside += int(((places < -0.5 - margin) | (places > size - 0.5 + margin)).any(axis=1).sum())
+        total += len(rows)
+    return outside / total
 
 
 def write_mask(
@@ -215,6 +264,23 @@ def _read_image(file: str | os.PathLike[str], reader: str) -> sitk.Image:
 def _series_ids(folder: Path) -> tuple[str, ...]:
     with _without_warnings():
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+
+
+def _listed_files(folder: Path, series: str) -> list[str]:
+    with _without_warnings():
+        return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series))
+
+
+def _refuse_left_out(folder: Path, taken: Collection[str]) -> None:
+    """Raises `InputError` for a file that GDCM leaves out of all series because it cannot read it.
+
+    Of a slice at either end no gap would tell. Objects that are no images (reports, presentation states) may be there.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name in taken or path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
+            continue
+        if (path.suffix.lower() == ".dcm" or is_dicom(path)) and may_be_slice(path):
+            raise InputError(f"{path}: cannot be read, and the series would lack it; is it damaged?")
 
 
 def _is_segmentation(path: Path, file: str) -> bool:
