@@ -1,4 +1,6 @@
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,48 @@ def test_a_series_is_found_behind_other_files(tmp_path, name):
     (series / name).write_text("not a slice")
     pairs, _ = find_pairs(tmp_path / "i", fill(tmp_path / "l", "scan.nrrd"))
     assert [pair.image for pair in pairs] == [series]
+
+
+def test_names_that_are_not_utf8_are_problems_that_can_be_written(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    pairs, problems = find_pairs(fill(tmp_path / "i", "a.png", name), fill(tmp_path / "l", "a.png", name))
+    assert [pair.name for pair in pairs] == ["a"]
+    assert [str(problem) for problem in problems] == ["caf\\udce9: the name of the file is not UTF-8; rename it"]
+    with pytest.raises(InputError, match=r"caf\\udce9.*is not UTF-8"):
+        find_pairs(tmp_path / "i" / name, tmp_path / "l" / "a.png")
+
+
+@pytest.mark.parametrize(
+    "end", ["_mask", "_seg", "_Segmentation", "_label", "_labels", "_GT", "-label", "-seg", ".seg", "_SEGMENTATION"]
+)
+def test_common_ends_of_labels_in_any_case(tmp_path, end):
+    images = fill(tmp_path / "i", "a.nrrd", "a_seg2.nrrd")
+    pairs, problems = find_pairs(images, fill(tmp_path / "l", f"a{end}.nrrd", f"a_seg2{end}.nrrd"))
+    assert [(pair.name, pair.label.name) for pair in pairs] == [("a", f"a{end}.nrrd"), ("a_seg2", f"a_seg2{end}.nrrd")]
+    assert problems == []
+    both = fill(tmp_path / "both", "a.nrrd", f"a{end}.nrrd")
+    assert [(pair.image.name, pair.label.name) for pair in find_pairs(both, both)[0]] == [("a.nrrd", f"a{end}.nrrd")]
+
+
+def test_labels_of_several_ends_are_a_problem_and_the_label_of_another_image_is_none(tmp_path):
+    images = fill(tmp_path / "i", "a.png", "b.png", "b_seg.png")
+    labels = fill(tmp_path / "l", "a_mask.png", "a_seg.png", "b_seg.png")
+    pairs, problems = find_pairs(images, labels)
+    assert [(pair.name, pair.label.name) for pair in pairs] == [("b_seg", "b_seg.png")]
+    assert [str(problem) for problem in problems] == [
+        "a: several labels may be meant: a_mask.png, a_seg.png",
+        "b: the image b.png has no label",
+    ]
+
+
+def test_an_error_says_which_ends_a_label_may_have(tmp_path):
+    with pytest.raises(InputError, match=r"is named as its image, or has one of _segmentation, _seg, .* on top"):
+        find_pairs(fill(tmp_path / "i", "a.png"), fill(tmp_path / "l", "a_truth.png"))
+
+
+def test_accents_may_be_composed_or_not(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    assert composed != apart
+    pairs, problems = find_pairs(fill(tmp_path / "i", f"{apart}.png"), fill(tmp_path / "l", f"{composed}_mask.png"))
+    assert [pair.name for pair in pairs] == [composed]
+    assert problems == []

@@ -228,3 +228,16 @@ def test_notes_in_a_header_are_left_alone(tmp_path: Path, suffix: str) -> None:
     header = path.read_bytes()[:-24]
     path.write_bytes(header.replace(b"\n", b"\r\n") + VOXELS)
     np.testing.assert_array_equal(read_volume(path).array.ravel(), np.arange(24))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [(".nhdr", NRRD.format(field="data file: ./b.raw", rest="")), (".mhd", META.format(name="./b.raw"))],
+)
+def test_a_data_file_may_be_said_to_be_here(tmp_path: Path, suffix: str, text: str) -> None:
+    (tmp_path / "b.raw").write_bytes(VOXELS)
+    (tmp_path / f"a{suffix}").write_text(text)
+    np.testing.assert_array_equal(read_volume(tmp_path / f"a{suffix}").array.ravel(), np.arange(24))
+    for other in ("./../b.raw", "././b.raw", ".//b.raw", "./", "./.."):
+        (tmp_path / f"a{suffix}").write_text(text.replace("./b.raw", other))
+        assert_refused(tmp_path / f"a{suffix}", "its voxels are in another f")

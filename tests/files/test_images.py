@@ -1,4 +1,6 @@
 import shutil
+import struct
+import zlib
 
 import nibabel
 import numpy as np
@@ -246,3 +248,105 @@ def test_no_other_format_is_tried_for_a_picture(tmp_path, name):
     for read in (read_image, read_labels, image_shape):
         with pytest.raises(InputError, match="is no picture"):
             read(tmp_path / name)
+
+
+MASK = np.hypot(*(np.mgrid[:12, :17] - 6)) < 4
+
+
+def with_palette(path, indices, palette) -> None:
+    picture = Image.new("P", indices.shape[::-1])
+    picture.putpalette(palette)
+    picture.putdata(indices.ravel().tolist())
+    picture.save(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_a_palette_of_greys_from_white_to_black_gives_the_greys(tmp_path, name):
+    with_palette(tmp_path / name, 1 - MASK, [255, 255, 255, 0, 0, 0])
+    np.testing.assert_array_equal(read_labels(tmp_path / name), np.where(MASK, 255, 0))
+    # All black: no index of white is in it.
+    with_palette(tmp_path / name, np.ones_like(MASK, int), [255, 255, 255, 0, 0, 0])
+    assert not read_labels(tmp_path / name).any()
+    with_palette(tmp_path / name, MASK * 2, [5, 5, 5, 90, 90, 90, 255, 255, 255])
+    np.testing.assert_array_equal(read_labels(tmp_path / name), MASK * 2)
+    with_palette(tmp_path / name, MASK * 1, [255, 255, 255, 90, 90, 90])
+    with pytest.raises(InputError, match="palette picture of greys without black"):
+        read_labels(tmp_path / name)
+
+
+def test_a_quantized_mask_is_no_inverted_one(tmp_path):
+    Image.fromarray(MASK.astype(np.uint8) * 255).quantize(2).save(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").getpalette()[:3] == [255, 255, 255]
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png") > 0, MASK)
+
+
+def test_a_bitmap_of_1_bit_whose_first_colour_is_white(tmp_path):
+    Image.fromarray(~MASK).save(tmp_path / "a.bmp")
+    data = bytearray((tmp_path / "a.bmp").read_bytes())
+    data[54:62] = data[58:62] + data[54:58]
+    (tmp_path / "a.bmp").write_bytes(data)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.bmp"), np.where(MASK, 255, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_0_is_white_is_inverted_as_an_image_and_refused_as_a_label(tmp_path, dtype):
+    array = GREY.astype(dtype) * 3
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.iinfo(dtype).max - array)
+    with pytest.raises(InputError, match=r"a\.tif: is a TIFF whose 0 is white"):
+        read_labels(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", array.astype(np.float32), photometric="miniswhite")
+    with pytest.raises(InputError, match="whose 0 is white, which cannot be read"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_mask_of_1_bit_whose_0_is_white(tmp_path):
+    """By the rule white is 1; tifffile, which scikit-image and imageio use, calls True black."""
+    tifffile.imwrite(tmp_path / "python.tif", MASK)
+    tifffile.imwrite(tmp_path / "scanner.tif", ~MASK, software="scanner")
+    for name in ("python.tif", "scanner.tif"):
+        assert Image.open(tmp_path / name).tag_v2[262] == 0
+        np.testing.assert_array_equal(read_labels(tmp_path / name), np.where(MASK, 255, 0))
+    Image.fromarray(MASK).save(tmp_path / "pillow.tif")
+    np.testing.assert_array_equal(read_labels(tmp_path / "pillow.tif"), np.where(MASK, 255, 0))
+
+
+def test_tiff_integers_that_pillow_reads_as_others(tmp_path):
+    large = GREY.astype(np.uint32) * 70_000_000
+    tifffile.imwrite(tmp_path / "a.tif", large)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), large)
+    for dtype in (np.int8, np.int16, np.int32):
+        tifffile.imwrite(tmp_path / "a.tif", GREY.astype(dtype) - 20)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), GREY.astype(int) - 20)
+
+
+def test_deep_colours_in_planes_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(RGB, -1, 0).astype(np.uint16) * 9, photometric="rgb")
+    with pytest.raises(InputError, match=r"a\.tif: is a TIFF of 16 bits with a plane for each colour"):
+        read_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(RGB, -1, 0), photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), RGB)
+
+
+def test_alpha_of_16_bits_is_dropped(tmp_path):
+    grey = GREY.astype(np.uint16) * 1000 + 7
+    rows = np.stack([grey, np.full_like(grey, 65535)], axis=-1).astype(">u2")
+    lines = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", 9, 6, 16, 4, 0, 0, 0)
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b""))
+    ]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    result = read_image(tmp_path / "a.png")
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result, grey)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), grey)
+
+
+def test_a_jpeg_of_noise_is_an_empty_mask(tmp_path):
+    noise = np.full((16, 16), 3, np.uint8)
+    noise[3, 3] = 20
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=95)
+    assert np.array(Image.open(tmp_path / "a.jpg")).any()
+    assert not read_labels(tmp_path / "a.jpg").any()

@@ -1,3 +1,5 @@
+import os
+
 import nibabel
 import numpy as np
 import pydicom
@@ -462,3 +464,95 @@ def test_a_header_without_a_grid_is_refused(tmp_path, suffix, header):
             read_geometry(tmp_path / f"a{suffix}")
         with pytest.raises(InputError, match=r"a\.(mha|nrrd): "):
             read_volume(tmp_path / f"a{suffix}")
+
+
+FOREIGN = os.fsdecode(b"caf\xe9")
+"""A name in Latin-1, at which ITK ends the process."""
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".png", ".dcm"])
+def test_a_name_that_is_not_utf8_is_refused(tmp_path, suffix):
+    path = tmp_path / (FOREIGN + suffix)
+    path.write_bytes(bytes(400))
+    for read in (read_volume, read_label_volume, read_geometry):
+        with pytest.raises(InputError, match=r"caf\\udce9.*: the name is not UTF-8") as caught:
+            read(path)
+        str(caught.value).encode()
+    path.unlink()
+    with pytest.raises(InputError, match="is not UTF-8"):
+        write_mask(path, np.zeros((1, 4, 5), bool), like=Geometry((1, 4, 5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_series_in_a_folder_or_of_files_of_such_names_is_refused(tmp_path):
+    write_series(tmp_path / FOREIGN, np.zeros((3, 4, 5), np.int16))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        read_volume(tmp_path / FOREIGN)
+    write_series(tmp_path / "scan", np.zeros((3, 4, 5), np.int16))
+    (tmp_path / "scan" / "0002.dcm").rename(tmp_path / "scan" / f"{FOREIGN}.dcm")
+    with pytest.raises(InputError, match=r"caf\\udce9\.dcm.*is not UTF-8"):
+        read_volume(tmp_path / "scan")
+
+
+def scan_and_label(spacing, origin, label_spacing, label_origin, label_shape=(8, 20, 20)) -> tuple[Volume, Geometry]:
+    array = np.zeros(label_shape, np.uint8)
+    array[2:6, 8:18, 8:18] = 1
+    return Volume(array, Geometry(label_shape, label_spacing, label_origin)), Geometry((8, 20, 20), spacing, origin)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (((0.7, 0.7, 3.0), (5.0, 6, 7), (1.0, 1, 1), (0.0, 0, 0)), "one of the two has lost its geometry"),
+        (((1.0, 1, 1), (0.0, 0, 0), (0.7, 0.7, 3.0), (5.0, 6, 7)), "one of the two has lost its geometry"),
+        (((0.7, 0.7, 3.0), (0.0, 0, 0), (0.7, 0.7, 3.0), (2.1, 0, 0)), r"10\.0% of the labels lie outside the image"),
+        (((1.0, 1, 3), (9.0, 9, 0), (1.0, 1, 3), (12.0, 9, 0), (8, 20, 19)), r"10\.0% of the labels lie outside"),
+    ],
+)
+def test_labels_that_would_be_cut_or_lie_at_a_place_made_up_are_refused(case, reason):
+    labels, onto = scan_and_label(*case)
+    with pytest.raises(InputError, match=reason):
+        resample_labels(labels, onto)
+
+
+def test_a_coarse_label_map_may_reach_over_the_border_of_its_image():
+    array = np.ones((4, 5, 5), np.uint8)
+    # Voxels twice as large: the centres of the last ones are beyond those of the image's, the voxels are not.
+    labels = Volume(array, Geometry(array.shape, (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)))
+    assert resample_labels(labels, Geometry((8, 9, 9), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5))).array.all()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("damage", [b"", bytes(900), None])
+def test_a_damaged_slice_at_an_end_of_a_series_is_missed(tmp_path, number, damage):
+    write_series(tmp_path, np.zeros((3, 40, 50), np.int16))
+    path = tmp_path / f"000{number}.dcm"
+    path.write_bytes(path.read_bytes()[:300] if damage is None else damage)
+    with pytest.raises(InputError, match=rf"000{number}\.dcm: cannot be read"):
+        read_volume(tmp_path)
+
+
+def test_files_beside_a_series_that_are_no_slices(tmp_path):
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_series(tmp_path, array)
+    report = pydicom.dcmread(tmp_path / "0001.dcm")
+    for tag in ("PixelData", "Rows", "Columns"):
+        delattr(report, tag)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = pydicom.uid.BasicTextSRStorage
+    report.save_as(tmp_path / "report.dcm")
+    (tmp_path / ".0004.dcm").write_bytes(b"hidden")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "readme.txt").write_text("slices")
+    np.testing.assert_array_equal(read_volume(tmp_path).array, array)
+
+
+def test_labels_that_a_nifti_stores_with_a_scale_are_whole(tmp_path):
+    labels = np.arange(60).reshape(3, 4, 5) % 4
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(labels.astype(np.float64), np.eye(4), header), tmp_path / "a.nii.gz")
+    assert nibabel.load(tmp_path / "a.nii.gz").dataobj.slope != 1.0
+    np.testing.assert_array_equal(read_label_volume(tmp_path / "a.nii.gz").array, labels.T)
+    nibabel.save(nibabel.Nifti1Image(labels + 0.0123456, np.eye(4)), tmp_path / "b.nii")
+    with pytest.raises(InputError, match=r"fractions such as 0\.0123456"):
+        read_label_volume(tmp_path / "b.nii")

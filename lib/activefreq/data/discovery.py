@@ -46,7 +46,7 @@ def find_samples(
         group: What belongs together in a split, by the stem: see `resolve_grouping`.
         include: Stems, or names of image files, to take; the others are left out.
         exclude: Stems, or names of image files, to leave out. That none of them is there is a problem.
-        label_suffixes: What a label's stem may have on top of the image's.
+        label_suffixes: What a label's stem may have on top of the image's, in any case.
         progress: Show a progress bar.
 
     Returns:

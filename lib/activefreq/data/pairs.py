@@ -5,16 +5,28 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.checks import is_utf8, utf8_path
 from activefreq.files.formats import VOLUME_SUFFIXES, is_dicom
 from activefreq.files.raster import RASTER_SUFFIXES
 
-LABEL_SUFFIXES = ("_segmentation",)
-"""What a label's stem may have on top of its image's: ISIC's "ISIC_0000000_segmentation.png"."""
+LABEL_SUFFIXES = (
+    "_segmentation",
+    "_seg",
+    "_mask",
+    "_label",
+    "_labels",
+    "_gt",
+    "-label",
+    "-seg",
+    ".seg",
+)
+"""What a label's stem may have on top of its image's: ISIC's "ISIC_0000000_segmentation.png", Slicer's "a.seg.nrrd"."""
 
 STUDIES_LABELS = Path("labels") / "final"
 """Where MONAI Label keeps the labels that people submitted, inside its studies folder."""
@@ -60,6 +72,9 @@ def find_pairs(
 ) -> tuple[list[Pair], list[Problem]]:
     """Pairs images and labels of the same stem, in any mixture of formats and case of their extensions.
 
+    A label may have one of `label_suffixes` on top, in any case; a label of the very stem goes before. Stems are
+    compared in Unicode's composed form (NFC), since some file systems take accents apart.
+
     Four layouts are known:
     - two folders of files; a subfolder with DICOM files counts as one volume named like the subfolder;
     - one folder that holds both: what has a label's suffix is a label, everything else an image;
@@ -70,13 +85,14 @@ def find_pairs(
     Args:
         images: Folder or file.
         labels: Folder or file; None for a studies folder.
-        label_suffixes: What a label's stem may have on top of the image's.
+        label_suffixes: What a label's stem may have on top of the image's, in any case.
 
     Returns:
         The pairs, ordered by name, and the files that have no partner or more than one.
 
     Raises:
-        InputError: A path does not exist, or there is no pair at all; the message says what was found.
+        InputError: A path does not exist, or its name is not UTF-8, or there is no pair at all; the message says
+            what was found.
     """
     images = Path(images)
     labels = images / STUDIES_LABELS if labels is None else Path(labels)
@@ -84,6 +100,8 @@ def find_pairs(
         raise InputError(f"{images}: no such file or folder")
     if not labels.exists():
         raise InputError(f"{labels}: no such file or folder")
+    for path in (images, labels):
+        utf8_path(path)
     if labels.is_file():
         return [Pair(image_name(images), images, labels)], []
     if images.is_file():
@@ -93,20 +111,25 @@ def find_pairs(
     index = _read_datastore(images, labels.name) if is_studies else {}
     image_files = files_by_stem(images)
     label_files = files_by_stem(labels)
-    ends: tuple[str, ...] = ("", *label_suffixes)
+    ends = tuple(suffix.lower() for suffix in label_suffixes)
     if images.resolve() == labels.resolve():
-        ends = tuple(label_suffixes)
-        label_files = {name: files for name, files in image_files.items() if name.endswith(ends)}
+        label_files = {name: files for name, files in image_files.items() if name.lower().endswith(ends)}
         image_files = {name: files for name, files in image_files.items() if name not in label_files}
-    pairs, problems = [], []
+    by_stem = _by_stem((name for name in label_files if name not in image_files), ends)
+    pairs, problems = [], _without_foreign_names(image_files, label_files)
     partnered = set()
     for name, candidates in sorted(image_files.items()):
-        stem = next((name + end for end in ends if name + end in label_files), None)
-        if stem is None:
+        stems = [name] if name in label_files else by_stem.get(name, [])
+        if not stems:
             if not is_studies:
                 problems.append(Problem(name, f"the image {candidates[0].name} has no label"))
             continue
-        partnered.add(stem)
+        partnered.update(stems)
+        if len(stems) > 1:
+            several = _names(label_files[stem][0] for stem in stems)
+            problems.append(Problem(name, f"several labels may be meant: {several}"))
+            continue
+        (stem,) = stems
         image_extension, label_extension = index.get(name, (None, None))
         image = _choose(candidates, name, image_extension)
         label = _choose(label_files[stem], stem, label_extension)
@@ -121,9 +144,30 @@ def find_pairs(
     if not pairs:
         raise InputError(
             f"no image in {images} has a label in {labels}: "
-            f"found {_describe(images, image_files, 'images')} and {_describe(labels, label_files, 'labels')}"
+            f"found {_describe(images, image_files, 'images')} and {_describe(labels, label_files, 'labels')}; "
+            f"a label is named as its image, or has one of {', '.join(label_suffixes)} on top"
         )
     return pairs, problems
+
+
+def _by_stem(names: Iterable[str], ends: Sequence[str]) -> dict[str, list[str]]:
+    """Names of labels by what is left of them without one of their ends, which are in lower case."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        for stem in sorted({name[: -len(end)] for end in ends if end and name.lower().endswith(end)}):
+            found.setdefault(stem, []).append(name)
+    return found
+
+
+def _without_foreign_names(*found: dict[str, list[Path]]) -> list[Problem]:
+    """Takes files out whose names are not UTF-8: they cannot be read, nor results about them be written."""
+    problems = []
+    for name in sorted({name for files in found for name in files if not is_utf8(name)}):
+        for files in found:
+            files.pop(name, None)
+        readable = name.encode(errors="backslashreplace").decode()
+        problems.append(Problem(readable, "the name of the file is not UTF-8; rename it"))
+    return problems
 
 
 def image_name(path: Path) -> str:
@@ -142,10 +186,14 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
             continue
         if path.is_dir():
             if _holds_dicom(path):
-                found.setdefault(path.name, []).append(path)
+                found.setdefault(_composed(path.name), []).append(path)
         elif path.name.lower().endswith(_SUFFIXES):
-            found.setdefault(image_name(path), []).append(path)
+            found.setdefault(_composed(image_name(path)), []).append(path)
     return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _holds_dicom(folder: Path) -> bool:
@@ -158,7 +206,7 @@ def _choose(candidates: Sequence[Path], stem: str, extension: str | None) -> Pat
     """The only candidate, or the one with the extension that the datastore's index names."""
     if len(candidates) == 1:
         return candidates[0]
-    return next((path for path in candidates if path.name == f"{stem}{extension}"), None)
+    return next((path for path in candidates if _composed(path.name) == f"{stem}{extension}"), None)
 
 
 def _read_datastore(studies: Path, tag: str) -> Mapping[str, tuple[str, str]]:
@@ -169,7 +217,7 @@ def _read_datastore(studies: Path, tag: str) -> Mapping[str, tuple[str, str]]:
     try:
         objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
         return {
-            name: (entry["image"]["ext"], entry["labels"][tag]["ext"])
+            _composed(name): (entry["image"]["ext"], entry["labels"][tag]["ext"])
             for name, entry in objects.items()
             if tag in entry.get("labels", {})
         }

@@ -9,10 +9,29 @@ import numpy as np
 
 from activefreq.errors import InputError
 
+_NEARLY = 1e-3
+"""How far a label may be from a whole number."""
+
+
+def utf8_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path; raises `InputError` if its name is not UTF-8, at which ITK would end the process."""
+    if not is_utf8(path):
+        raise InputError(f"{os.fspath(path)!r}: the name is not UTF-8; rename it")
+    return Path(path)
+
+
+def is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Whether a name can be written as UTF-8; what Python makes of other bytes in a name cannot."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Returns the path; raises `InputError` unless it is a file with something in it."""
-    path = Path(path)
+    """Returns the path; raises `InputError` unless it is a file with something in it, and a name in UTF-8."""
+    path = utf8_path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():
@@ -39,13 +58,17 @@ def grey_labels(path: Path, labels: np.ndarray) -> np.ndarray:
 
 
 def integer_labels(path: Path, labels: np.ndarray) -> np.ndarray:
-    """Returns labels as integers; raises `InputError` if there are fractions among them."""
+    """Returns labels as integers; raises `InputError` if there are fractions among them.
+
+    Labels that NIfTI stores with a scale come back nearly whole (nibabel writes 1 as 65535 times 1.5259e-5).
+    """
     if labels.dtype.kind in "ui":
         return labels
     rounded = np.rint(labels)
-    if not np.array_equal(rounded, labels):
-        example = float(labels[rounded != labels].flat[0])
-        raise InputError(f"{path}: is no label map, it holds fractions such as {example:g}")
+    fractions = np.abs(rounded - labels) > _NEARLY
+    if fractions.any():
+        example = float(labels[fractions].flat[0])
+        raise InputError(f"{path}: is no label map, it holds fractions such as {example:.9g}")
     return rounded.astype(np.int64)
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
+from pydicom.uid import UID
+
 from activefreq.errors import InputError
 
 DICOM = "GDCMImageIO"
@@ -46,3 +49,13 @@ def is_dicom(path: Path) -> bool:
     offset, magic = _DICOM_MAGIC
     with path.open("rb") as file:
         return file.read(offset + len(magic))[offset:] == magic
+
+
+def may_be_slice(path: Path) -> bool:
+    """False for a DICOM file that is whole and no image, such as a report; True for one that is damaged, too."""
+    try:
+        header = pydicom.dcmread(path, specific_tags=["SOPClassUID", "Rows"])
+    except Exception:  # pydicom raises anything for what is damaged
+        return True
+    kind = header.get("SOPClassUID")
+    return kind is None or "Rows" in header or "Image Storage" in UID(kind).name

@@ -87,6 +87,8 @@ def check_data_file(path: Path, reader: str) -> None:
     if path.suffix.lower() not in _OF_TWO_FILES:
         raise InputError(f"{path}: its voxels are in another file, which is not allowed in this format")
     for name in named:
+        # As ITK's libraries write and read it too: the folder that the header is in.
+        name = name.removeprefix(b"./")
         if not _is_beside(name):
             raise InputError(f"{path}: its voxels are in another folder, which is not allowed")
         for file in _files_of(path.parent, name):

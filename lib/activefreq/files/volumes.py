@@ -1,19 +1,13 @@
-"""Volumes with their geometry: reading, resampling of labels, writing of masks.
-
-Arrays are (K, J, I), that is (slice, row, column) of the file's own index order, whatever the anatomical
-orientation: what 3D Slicer and OHIF call IJK. Geometry is ITK's (LPS, mm).
-"""
+"""Volumes with their geometry: reading, resampling of labels, writing of masks."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import nibabel
@@ -24,10 +18,12 @@ from nibabel.spatialimages import HeaderDataError
 
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line
-from activefreq.files.formats import DICOM, NIFTI, volume_reader
+from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
+from activefreq.files.formats import DICOM, NIFTI, is_dicom, may_be_slice, volume_reader
+from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
+from activefreq.files.segmentations import is_segmentation, read_segmentation
 from activefreq.files.series_grid import SlicePlace, check_slices
 
 MAX_VOXELS = 1_000_000_000
@@ -38,63 +34,12 @@ _FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 """DICOM's bits, sign, intercept and slope."""
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
+_LOST = 0.01
+"""The share of labelled voxels that may lie outside an image: those of another grid are not cut at its border."""
+_TOUCHES = 1e-3
+"""Of a voxel of the image: what counts as rounding."""
 _FLAT = 1e-3
 """The smallest determinant of directions that are told apart."""
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The grid of a volume in the patient's space (LPS).
-
-    Attributes:
-        shape: (K, J, I) voxels.
-        spacing: (i, j, k) in mm.
-        origin: Centre of voxel (0, 0, 0) in mm.
-        direction: 3 x 3 direction cosines, row by row; column n is the direction of axis n of (i, j, k).
-    """
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    direction: tuple[float, ...] = _IDENTITY
-
-    def points(self, ijk: np.ndarray) -> np.ndarray:
-        """Maps voxel indices (n, 3), ordered (i, j, k), to points (n, 3) in mm."""
-        matrix = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing)
-        return np.asarray(ijk, float) @ matrix.T + np.asarray(self.origin)
-
-    def matches(self, other: Geometry) -> bool:
-        """True if both have the same voxels: equal shapes, corners at most a quarter of a voxel apart."""
-        if self.shape != other.shape:
-            return False
-        corners = np.array(list(itertools.product(*((0, size - 1) for size in reversed(self.shape)))))
-        distance = np.linalg.norm(self.points(corners) - other.points(corners), axis=1).max()
-        return bool(distance <= 0.25 * min(self.spacing))
-
-    def apply_to(self, image: sitk.Image) -> sitk.Image:
-        """Gives spacing, origin and direction to a 3D SimpleITK image, and returns it."""
-        image.SetSpacing(self.spacing)
-        image.SetOrigin(self.origin)
-        image.SetDirection(self.direction)
-        return image
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Voxels with their geometry.
-
-    Attributes:
-        array: (K, J, I), or (K, J, I, 3) for colour, in the dtype of the file.
-        geometry: The grid of the voxels.
-    """
-
-    array: np.ndarray
-    geometry: Geometry
-
-    def __post_init__(self) -> None:
-        if self.array.shape[:3] != self.geometry.shape:
-            raise InputError(f"voxels of shape {self.array.shape} do not fit a grid of shape {self.geometry.shape}")
 
 
 def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
@@ -124,12 +69,20 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_
 
 
 def read_label_volume(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Reads a label map (K, J, I) of integers; raises `InputError` as `read_volume`, or if it is none."""
+    """Reads a label map (K, J, I) of integers; raises `InputError` as `read_volume`, or if it is none.
+
+    A DICOM segmentation gives the numbers of its segments, see `read_segmentation`.
+    """
     path = Path(path)
     if path.is_file() and is_raster(path):
         labels = read_raster_labels(path, max_pixels=max_voxels)[None]
         return Volume(labels, _raster_geometry(path, labels.shape[1], labels.shape[2]))
-    volume = read_volume(path, max_voxels=max_voxels)
+    files = series_files(path) if path.is_dir() else [str(existing_file(path))]
+    if _is_segmentation(path, files[0]):
+        if len(files) > 1:
+            raise InputError(f"{path}: holds {len(files)} DICOM segmentations, but one is needed")
+        return read_segmentation(Path(files[0]), max_voxels=max_voxels)
+    volume = _read_files(path, files, max_voxels)
     labels = volume.array if volume.array.ndim == 3 else grey_labels(path, volume.array)
     return Volume(integer_labels(path, labels), volume.geometry)
 
@@ -142,6 +95,7 @@ def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS)
     existing_file(path)
     if is_raster(path):
         return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
+    _refuse_segmentation(path, str(path))
     return _header_geometry(path, _read_header(path, str(path), volume_reader(path), 1, max_voxels))
 
 
@@ -149,17 +103,21 @@ def series_files(folder: str | os.PathLike[str], series: str | None = None) -> l
     """Lists the files of a DICOM series in a folder, ordered by their position along the slice normal.
 
     Raises:
-        InputError: There is no series, or not the named one, or several and none is named.
+        InputError: There is no series, or not the named one, or several and none is named; a name is not UTF-8; a
+            file that is named .dcm, or begins as DICOM, is damaged.
     """
-    folder = Path(folder)
-    found = _series_ids(folder)
+    folder = utf8_path(folder)
+    for file in folder.iterdir():
+        utf8_path(file)
+    found = {uid: _listed_files(folder, uid) for uid in _series_ids(folder)}
+    _refuse_left_out(folder, {Path(file).name for files in found.values() for file in files})
     if not found:
         raise InputError(f"{folder}: the folder holds no DICOM series")
     if series is None and len(found) > 1:
         raise InputError(f"{folder}: holds {len(found)} DICOM series, name one of {', '.join(found)}")
     if series is not None and series not in found:
         raise InputError(f"{folder}: holds no DICOM series {series}, only {', '.join(found)}")
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
+    return found[series or next(iter(found))]
 
 
 def resample_labels(labels: Volume, onto: Geometry) -> Volume:
@@ -168,17 +126,60 @@ def resample_labels(labels: Volume, onto: Geometry) -> Volume:
     Labels already on that grid come back as they are.
 
     Raises:
-        InputError: There are labels, but all of them lie outside the image.
+        InputError: More than a hundredth of the labelled voxels lies outside the image, or any of them where both have
+            the same shape, as copies of a grid have; or of two of the same shape one has lost its geometry.
     """
     if labels.geometry.matches(onto):
         return Volume(labels.array, onto)
+    _refuse_lost(labels, onto)
     reference = onto.apply_to(sitk.Image([*reversed(onto.shape)], sitk.sitkUInt8))
     source = labels.geometry.apply_to(sitk.GetImageFromArray(labels.array))
     moved = sitk.Resample(source, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
-    array = sitk.GetArrayFromImage(moved)
-    if labels.array.any() and not array.any():
-        raise InputError("the labels lie outside the image: their geometries do not meet")
-    return Volume(array, onto)
+    return Volume(sitk.GetArrayFromImage(moved), onto)
+
+
+def _refuse_lost(labels: Volume, onto: Geometry) -> None:
+    """Raises `InputError` where labels would be lost on the grid of an image, or come to lie at a place made up."""
+    if not labels.array.any():
+        return
+    same_shape = labels.geometry.shape == onto.shape
+    if same_shape and _is_blank(labels.geometry) != _is_blank(onto) and labels.geometry.spacing != onto.spacing:
+        raise InputError(
+            "the labels have the shape of the image, but one of the two has lost its geometry: voxels of "
+            f"{_listed(labels.geometry.spacing)} mm, and of {_listed(onto.spacing)} mm in the image"
+        )
+    lost = _share_outside(labels, onto, whole_voxels=not same_shape)
+    if lost > (0.0 if same_shape else _LOST):
+        raise InputError(
+            f"{lost:.1%} of the labels lie outside the image: their geometries do not meet "
+            f"(origin {_listed(labels.geometry.origin)} with voxels of {_listed(labels.geometry.spacing)} mm, "
+            f"the image's {_listed(onto.origin)} with {_listed(onto.spacing)} mm)"
+        )
+
+
+def _is_blank(geometry: Geometry) -> bool:
+    """Whether a grid is what programs write that know of none; NIfTI's default is mirrored in ITK's axes."""
+    axes = np.abs(np.reshape(geometry.direction, (3, 3)))
+    return geometry.spacing == (1.0, 1.0, 1.0) and not any(geometry.origin) and np.array_equal(axes, np.eye(3))
+
+
+def _share_outside(labels: Volume, onto: Geometry, *, whole_voxels: bool) -> float:
+    """The share of labelled voxels whose centres, or that with all of their voxel, lie outside of an image's grid."""
+    size = np.array(onto.shape[::-1])
+    own = np.reshape(labels.geometry.direction, (3, 3)) * labels.geometry.spacing
+    steps = np.linalg.solve(np.reshape(onto.direction, (3, 3)) * onto.spacing, own)
+    offset = np.linalg.solve(
+        np.reshape(onto.direction, (3, 3)) * onto.spacing, np.subtract(labels.geometry.origin, onto.origin)
+    )
+    # A voxel that only touches the image is outside.
+    margin = np.abs(steps).sum(axis=1) / 2 - _TOUCHES if whole_voxels else np.full(3, _TOUCHES)
+    outside = total = 0
+    for k, mask in enumerate(labels.array != 0):
+        rows, columns = np.nonzero(mask)
+        places = np.stack([columns, rows, np.full(len(rows), k)], axis=1) @ steps.T + offset
+        outside += int(((places < -0.5 - margin) | (places > size - 0.5 + margin)).any(axis=1).sum())
+        total += len(rows)
+    return outside / total
 
 
 def write_mask(
@@ -237,6 +238,7 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 
 def _write_whole(path: Path, image: sitk.Image, *, compress: bool) -> None:
     """Raises `InputError` for what ITK cannot write, `OSError` (`errno.ENOSPC`) if the disk is full."""
+    utf8_path(path)
     voxels = sitk.GetArrayViewFromImage(image)
     with atomic_write(path) as temporary:
         try:
@@ -263,7 +265,36 @@ def _series_ids(folder: Path) -> tuple[str, ...]:
         return sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
 
 
+def _listed_files(folder: Path, series: str) -> list[str]:
+    with _without_warnings():
+        return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series))
+
+
+def _refuse_left_out(folder: Path, taken: Collection[str]) -> None:
+    """Raises `InputError` for a file that GDCM leaves out of all series because it cannot read it.
+
+    Of a slice at either end no gap would tell. Objects that are no images (reports, presentation states) may be there.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name in taken or path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
+            continue
+        if (path.suffix.lower() == ".dcm" or is_dicom(path)) and may_be_slice(path):
+            raise InputError(f"{path}: cannot be read, and the series would lack it; is it damaged?")
+
+
+def _is_segmentation(path: Path, file: str) -> bool:
+    """Whether a file, or the first one of a folder of DICOM files, is a DICOM segmentation."""
+    return (path.is_dir() or volume_reader(path) == DICOM) and is_segmentation(Path(file))
+
+
+def _refuse_segmentation(path: Path, file: str) -> None:
+    """ITK would read one as a stack of its frames, whatever segment and place each is of."""
+    if _is_segmentation(path, file):
+        raise InputError(f"{path}: is a DICOM segmentation, which is a label and no image")
+
+
 def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
+    _refuse_segmentation(path, files[0])
     # A folder's files may have any names, and were found by what is in them.
     reader = DICOM if path.is_dir() else volume_reader(path)
     header = _read_header(path, files[0], reader, len(files), max_voxels)
