@@ -59,7 +59,7 @@ class FinetuneTask(TrainTask):
         self._looking = threading.Lock()
 
     def config(self) -> dict[str, Any]:
-        return TrainRequest.offered()
+        return TrainRequest.offered(self._device)
 
     def stats(self) -> dict[str, Any]:
         """The figures of the last fine-tuning, see `TrainReport`; one that was stopped, or died, "ended early"."""
