@@ -19,11 +19,13 @@ from monailabel.config import settings
 from pydicom.dataset import Dataset
 from synthetic import oblique_volume
 
+from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series
 from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
 from lib.answers import http_errors
 from lib.dicom_studies import DicomStudies
 from lib.images import ImageCache
+from lib.trainers.submitted import labelled_samples
 
 LESION = {"label_info": [{"name": "lesion", "idx": 1}]}
 
@@ -508,6 +510,40 @@ def test_segmentations_of_other_programs_that_cannot_be_read_hinder_nothing(serv
     assert studies.status()["total"] == 2
     assert [Path(row["image"]) for row in studies.datalist()] == [Path(studies.get_image_uri(image))]
     assert f"{other} is left out" in caplog.text
+
+
+def test_labels_that_the_server_does_not_give_are_told_to_those_who_train(server, studies, labelled, tmp_path):
+    image, mask, voxels = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    volume, other_mask = scan(2)
+    other = server.add(volume, "other")
+    write_mask(tmp_path / "other.nii.gz", other_mask, like=volume)
+    studies.forget_lists()
+    studies.save_label(other, str(tmp_path / "other.nii.gz"), "final", LESION)
+    elsewhere = open_studies(server, tmp_path / "elsewhere")
+    given = server.retrieve_series
+    down = {other}
+
+    def give(study: str, series: str) -> list[Dataset]:
+        if series in down:
+            raise requests.ConnectionError("the archive is asleep")
+        return given(study, series)
+
+    server.retrieve_series = give
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    samples = labelled_samples(elsewhere, kept)
+    assert set(samples.groups) == {image}
+    np.testing.assert_array_equal(samples[0].target, voxels[samples.references[0].k])
+    (problem,) = samples.problems
+    assert problem.name == other
+    assert problem.reason.startswith("the DICOMweb server does not answer as it should: the archive is asleep")
+
+    down.add(image)
+    with pytest.raises(
+        InputError, match=f"no submitted label can be used; the first of 2 problems is ({image}|{other}): the D"
+    ):
+        labelled_samples(open_studies(server, tmp_path / "nothing"), kept)
 
 
 @pytest.mark.parametrize("entries", [[1], 5, [{"idx": "x"}], "lesion", [{"idx": None}]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,12 +19,15 @@ from fastapi import HTTPException
 from synthetic import oblique_volume, rgb_blob, write_picture, write_volume
 from tiny import make_tiny_model
 
+from activefreq.errors import InputError
 from activefreq.files.volumes import read_geometry, write_mask
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from activefreq.training.finetune import hold_out
 from lib.served_checkpoint import finetuned_path
 from lib.studies import StudiesFolder
 from lib.trainers import finetuning, train_request
-from lib.trainers.finetuning import STATS_NAME, FinetuneTask, labelled_samples
+from lib.trainers.finetuning import STATS_NAME, FinetuneTask
+from lib.trainers.submitted import labelled_samples
 from lib.trainers.train_stats import StatsFile, TrainReport
 
 QUICK = {"max_epochs": 2, "device": "cpu", "val_split": 0.3}
@@ -50,6 +55,14 @@ def store(studies_folder: Path) -> StudiesFolder:
     return StudiesFolder(str(studies_folder), auto_reload=False)
 
 
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where labels are kept for a training."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    return folder
+
+
 def submit(store: StudiesFolder, image: str, mask: np.ndarray, folder: Path) -> None:
     """Saves a label as 3D Slicer does: a NIfTI file on the image's grid."""
     path = folder / "submitted.nii.gz"
@@ -59,7 +72,12 @@ def submit(store: StudiesFolder, image: str, mask: np.ndarray, folder: Path) -> 
 
 def test_three_saved_labels_are_enough(task: FinetuneTask, store: StudiesFolder, base: Path, finetuned: Path) -> None:
     before = base.read_bytes()
+    for left in (".labels-1", ".writing-1"):
+        # By a training that was killed.
+        (finetuned / left).mkdir(parents=True)
+        (finetuned / left / "file").write_bytes(b"1")
     figures = task({**QUICK, "model": "activefreq"}, store)
+    assert [path.name for path in finetuned.iterdir() if path.name.startswith(".")] == []
     assert figures == task.stats()
     assert (figures["epoch"], figures["total_epochs"], figures["problems"]) == (2, 2, [])
     told = figures["finetuning"]
@@ -105,7 +123,7 @@ def test_the_next_one_begins_where_the_last_one_ended(
     assert list(info["finetuned"]["images"]) == last["training"]
 
 
-def test_annotated_slices_of_volumes_and_labels_of_another_orientation(tmp_path: Path) -> None:
+def test_annotated_slices_of_volumes_and_labels_of_another_orientation(tmp_path: Path, kept: Path) -> None:
     studies = tmp_path / "volumes"
     studies.mkdir()
     volume, labels = oblique_volume(1)
@@ -114,12 +132,71 @@ def test_annotated_slices_of_volumes_and_labels_of_another_orientation(tmp_path:
     only = np.zeros_like(labels)
     only[2:4] = labels[2:4] > 0
     submit(store, "scan", only, tmp_path)
-    samples = labelled_samples(store)
+    samples = labelled_samples(store, kept)
     assert samples.names == ("scan#k=002", "scan#k=003")
     np.testing.assert_array_equal(samples[1].target, labels[3] > 0)
 
 
-def test_suggested_regions_in_a_label_are_not_learned(store: StudiesFolder, tmp_path: Path) -> None:
+def test_images_that_are_links_to_files_of_one_name_are_told_apart(tmp_path: Path, kept: Path) -> None:
+    studies = tmp_path / "links"
+    studies.mkdir()
+    for number in range(1, 5):
+        case = tmp_path / f"case_{number}"
+        case.mkdir()
+        write_picture(case / "imaging.png", rgb_blob(number)[0])
+        (studies / f"lesion_{number}.png").symlink_to(case / "imaging.png")
+    volume, labels = oblique_volume(1)
+    write_volume(tmp_path / "case_1" / "imaging.nii.gz", volume.array, volume.geometry)
+    (studies / "scan.nii.gz").symlink_to(tmp_path / "case_1" / "imaging.nii.gz")
+    store = StudiesFolder(str(studies), auto_reload=False)
+    for number in range(1, 5):
+        submit(store, f"lesion_{number}", rgb_blob(number)[1], tmp_path)
+    submit(store, "scan", labels > 0, tmp_path)
+    samples = labelled_samples(store, kept)
+    slices = [f"scan#k={k:03d}" for k in range(1, 5)]
+    assert sorted(samples.names) == ["lesion_1", "lesion_2", "lesion_3", "lesion_4", *slices]
+    assert set(samples.groups) == {"lesion_1", "lesion_2", "lesion_3", "lesion_4", "scan"}
+    for number in range(1, 5):
+        found = samples[samples.names.index(f"lesion_{number}")]
+        np.testing.assert_array_equal(found.image, rgb_blob(number)[0])
+        np.testing.assert_array_equal(found.target, rgb_blob(number)[1])
+    training, validation, held_out = hold_out(samples, 0.3)
+    assert held_out == "held-out groups"
+    assert set(training.groups).isdisjoint(validation.groups)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_labels_are_those_that_were_there_when_the_training_began(
+    store: StudiesFolder, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    samples = labelled_samples(store, kept)
+    names = sorted(samples.names)
+    assert names == ["lesion_1", "lesion_2", "lesion_3"]
+    submit(store, "lesion_1", ~rgb_blob(1)[1], tmp_path)
+    submit(store, "lesion_2", np.zeros((48, 64), bool), tmp_path)
+    store.remove_label("lesion_3", "final")
+    for number in range(1, 4):
+        target = samples[samples.names.index(f"lesion_{number}")].target
+        np.testing.assert_array_equal(target, rgb_blob(number)[1])
+
+
+def test_a_label_that_is_gone_is_named_and_no_other_reason_is_made_up(store: StudiesFolder, kept: Path) -> None:
+    for number in range(1, 4):
+        Path(store.get_label_uri(f"lesion_{number}", "final")).unlink()
+    with pytest.raises(InputError) as caught:
+        labelled_samples(store, kept)
+    assert str(caught.value) == (
+        "no submitted label can be used; the first of 3 problems is "
+        "lesion_1: the image or its label is not there any more"
+    )
+
+
+def test_suggested_regions_in_a_label_are_not_learned(store: StudiesFolder, tmp_path: Path, kept: Path) -> None:
     """Of a label that was saved before such were refused."""
     truth = rgb_blob(4)[1]
     labels = truth.astype(np.uint8)
@@ -129,7 +206,7 @@ def test_suggested_regions_in_a_label_are_not_learned(store: StudiesFolder, tmp_
     names = ("lesion", "suggested_add", "suggested_remove")
     info = {"label_info": [{"name": name, "idx": value} for value, name in enumerate(names, start=1)]}
     store.save_label("lesion_4", str(path), "final", info)
-    samples = labelled_samples(store)
+    samples = labelled_samples(store, kept)
     found = samples[samples.names.index("lesion_4")]
     np.testing.assert_array_equal(found.target, labels == 1)
     (problem,) = samples.problems
@@ -145,8 +222,50 @@ def test_bad_labels_are_named_and_the_others_used(task: FinetuneTask, store: Stu
     told = figures["finetuning"]
     assert sorted(told["training"] + told["validation"]) == ["lesion_1", "lesion_4"]
     problems = "\n".join(figures["problems"])
-    assert "lesion_2" in problems
+    assert "lesion_2: the label lesion_2.nii.gz: " in problems
     assert "lesion_3: the object has 0 pixels" in problems
+    assert str(tmp_path) not in problems
+
+
+def test_no_error_tells_where_the_files_are(
+    task: FinetuneTask, store: StudiesFolder, base: Path, tmp_path: Path
+) -> None:
+    for number in range(1, 4):
+        Path(store.get_image_uri(f"lesion_{number}")).write_bytes(b"\xff\xd8 no picture")
+    with pytest.raises(HTTPException) as caught:
+        task(QUICK, store)
+    assert caught.value.status_code == 422
+    assert "lesion_1.jpg: " in caught.value.detail
+    assert str(tmp_path) not in caught.value.detail
+    for number in range(1, 4):
+        write_picture(Path(store.get_image_uri(f"lesion_{number}")), rgb_blob(number)[0])
+    base.write_bytes(b"no checkpoint")
+    with pytest.raises(HTTPException) as caught:
+        task(QUICK, store)
+    assert caught.value.status_code == 503
+    assert task.stats()["error"].startswith("base.pt is not a readable checkpoint")
+    assert str(tmp_path) not in caught.value.detail + task.stats()["error"]
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_with_what_is_served(
+    task: FinetuneTask, store: StudiesFolder, base: Path, finetuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = StatsFile.write
+
+    def fill(file: StatsFile, figures: Any) -> None:
+        if figures["state"] == "done":
+            raise OSError(errno.ENOSPC, "No space left on device", str(finetuned))
+        write(file, figures)
+
+    monkeypatch.setattr(StatsFile, "write", fill)
+    with pytest.raises(HTTPException) as caught:
+        task(QUICK | {"max_epochs": 6}, store)
+    assert finetuned_path(str(base), finetuned).is_file()
+    assert caught.value.status_code == 507
+    assert caught.value.detail == "the server's disk is full; weights that this training published before are served"
+    figures = task.stats()
+    assert (figures["state"], figures["published"]) == ("failed", True)
+    assert figures["error"] == "No space left on device"
 
 
 def test_without_labels_or_with_bad_wishes_the_client_is_told(task: FinetuneTask, tmp_path: Path) -> None:

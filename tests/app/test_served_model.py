@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tiny import make_tiny_model
 from activefreq.errors import CheckpointError
 from activefreq.files.atomic import atomic_write
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
+from activefreq.session import InteractiveSegmenter
 from lib import served_model
 from lib.answers import http_errors
 from lib.served_model import ServedModel
@@ -59,6 +61,31 @@ def test_serves_a_new_checkpoint(path: Path, tiny_checkpoint: Path) -> None:
     assert second.replay is not first.replay
 
 
+def test_a_version_has_its_own_weights_though_the_file_is_replaced_while_it_is_loaded(
+    path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, tiny_checkpoint.read_bytes())
+    before = checkpoint_hash(path)[:12]
+    load = torch.load
+
+    def publish_and_load(*arguments: Any, **options: Any) -> Any:
+        save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+        return load(*arguments, **options)
+
+    model = serve(path)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(torch, "load", publish_and_load)
+        first = model.current()
+    second = model.current()
+    assert (first.version, second.version) == (before, checkpoint_hash(path)[:12])
+    assert first.version != second.version
+    for served, file in ((first, tiny_checkpoint), (second, path)):
+        fresh = InteractiveSegmenter.from_pretrained(file, device="cpu").model.state_dict()
+        kept = served.segmenter.model.state_dict()
+        assert kept.keys() == fresh.keys()
+        assert all(torch.equal(kept[name], fresh[name]) for name in fresh)
+
+
 def test_serves_the_model_before_a_broken_checkpoint(
     path: Path, tiny_checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -93,7 +120,7 @@ def test_a_model_for_which_there_is_no_room_is_tried_again(
     first = model.current() if served_before else None
     save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
     with monkeypatch.context() as full:
-        full.setattr(served_model.InteractiveSegmenter, "from_pretrained", out_of_memory)
+        full.setattr(served_model.InteractiveSegmenter, "from_checkpoint", out_of_memory)
         for _ in range(2):
             if served_before:
                 assert model.current() is first

@@ -11,17 +11,71 @@ from lib.trainers import train_request
 from lib.trainers.train_request import TrainRequest, fastest_precision, several_devices
 
 
+@pytest.fixture
+def gpu_count(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """Pretends that there are so many GPUs, and that nothing may be asked of them but how many they are, and names."""
+    count: int = request.param
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "Big GPU")
+    monkeypatch.setattr(train_request, "fastest_precision", lambda device: "float32")
+    return count
+
+
 def test_what_is_offered_is_what_happens_without_a_word() -> None:
-    offered = TrainRequest.offered()
+    offered = TrainRequest.offered("cpu")
     json.dumps(offered, allow_nan=False)
-    asked = TrainRequest.parse(offered, device="auto")
-    silent = TrainRequest.parse({}, device="cpu")
-    assert asked.finetuning.epochs == silent.finetuning.epochs == FinetuneConfig().epochs
-    assert (silent.devices, silent.remark, silent.tracking) == (("cpu",), "", "None")
-    assert asked.tracking == "None"
-    if not torch.cuda.is_available():
-        assert asked == silent
-        assert silent.finetuning == FinetuneConfig()
+    asked = TrainRequest.parse(offered, device="cpu")
+    assert asked == TrainRequest.parse({}, device="cpu")
+    assert (asked.devices, asked.remark, asked.tracking) == (("cpu",), "", "None")
+    assert asked.finetuning == FinetuneConfig()
+
+
+@pytest.mark.parametrize(
+    ("gpu_count", "setting", "offered", "device"),
+    [
+        (0, "auto", ["cpu"], "cpu"),
+        (0, "cpu", ["cpu"], "cpu"),
+        (1, "auto", ["Big GPU", "cpu"], "cuda"),
+        (1, "cuda:0", ["Big GPU", "cpu"], "cuda"),
+        (1, "cpu", ["cpu", "Big GPU"], "cpu"),
+        (2, "auto", ["Big GPU:0", "Big GPU:1", "cpu"], "cuda:0"),
+        (2, "cuda:1", ["Big GPU:1", "Big GPU:0", "cpu"], "cuda:1"),
+        (2, "cpu", ["cpu", "Big GPU:0", "Big GPU:1"], "cpu"),
+    ],
+    indirect=["gpu_count"],
+)
+def test_the_device_of_the_server_is_offered_first_and_so_what_slicer_sends_back(
+    gpu_count: int, setting: str, offered: list[str], device: str
+) -> None:
+    assert TrainRequest.offered(setting)["device"] == offered
+    for sent in (offered, offered[0]):
+        asked = TrainRequest.parse({"device": sent}, device=setting)
+        assert (asked.devices, asked.remark) == ((device,), "")
+    for silence in ({}, {"device": None}, {"device": ""}):
+        (silent,) = TrainRequest.parse(silence, device=setting).devices
+        # "cuda" is the first GPU too.
+        assert silent in (device, device.removesuffix(":0"), f"{device}:0")
+    for other in offered:
+        assert TrainRequest.parse({"device": other}, device=setting).remark == ""
+
+
+@pytest.mark.parametrize("gpu_count", [0], indirect=True)
+def test_a_cpu_in_place_of_a_gpu_is_told(gpu_count: int) -> None:
+    asked = TrainRequest.parse({"device": "cuda:5"}, device="cpu")
+    assert asked.devices == ("cpu",)
+    assert asked.remark == "the device cuda:5 was asked for, but no GPU can be used: trained on cpu"
+    both = TrainRequest.parse({"device": "cuda", "multi_gpu": True}, device="cpu")
+    assert both.remark == (
+        "the device cuda was asked for, but no GPU can be used: trained on cpu; "
+        "several GPUs were asked for, but 0 can be used: trained on cpu alone"
+    )
+
+
+@pytest.mark.parametrize("gpu_count", [1], indirect=True)
+def test_a_gpu_that_is_not_beside_the_others_is_refused(gpu_count: int) -> None:
+    with pytest.raises(InputError, match="device 'cuda:5' is not there: 1 CUDA devices are"):
+        TrainRequest.parse({"device": "cuda:5"}, device="cpu")
 
 
 def test_everything_that_is_offered_is_honoured() -> None:
@@ -117,14 +171,12 @@ def test_several_gpus_are_only_looked_for_when_asked_for(flag: object) -> None:
     assert TrainRequest.parse({"multi_gpu": False, "gpus": "7"}, device="cpu").remark == ""
 
 
-def test_there_are_no_more_processes_than_images_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    monkeypatch.setattr(train_request, "device_list", lambda: ["cpu"])
-    monkeypatch.setattr(train_request, "fastest_precision", lambda _: "bfloat16")
+@pytest.mark.parametrize("gpu_count", [8], indirect=True)
+def test_there_are_no_more_processes_than_images_in_a_batch(gpu_count: int) -> None:
     asked = TrainRequest.parse({"multi_gpu": True, "train_batch_size": 3}, device="auto")
     assert asked.devices == ("cuda:0", "cuda:1", "cuda:2")
     assert asked.remark == "8 GPUs were asked for, but a batch of 3 is divided among 3"
-    with pytest.raises(InputError, match="batch_size must be at least 1, not 0"):
+    with pytest.raises(InputError, match=r"^train_batch_size must be at least 1, not 0$"):
         TrainRequest.parse({"multi_gpu": True, "train_batch_size": 0}, device="auto")
 
 
@@ -139,12 +191,14 @@ def test_no_patience_means_no_early_stop(patience: object) -> None:
         ({"max_epochs": "many"}, "max_epochs must be a number, not 'many'"),
         ({"max_epochs": 1.5}, r"max_epochs must be a whole number, not 1\.5"),
         ({"max_epochs": True}, "max_epochs must be a number, not True"),
-        ({"max_epochs": 0}, "epochs must be at least 1"),
+        ({"max_epochs": 0}, "^max_epochs must be at least 1, not 0"),
         ({"max_epochs": None}, "max_epochs must be a number, not None"),
         ({"max_epochs": []}, "max_epochs must be a number, not None"),
         ({"val_split": float("nan")}, "val_split must be a number, not nan"),
-        ({"val_split": 1}, "validation_share must be at least 0 and below 1"),
-        ({"train_batch_size": 0}, "batch_size must be at least 1"),
+        ({"val_split": 1}, "^val_split must be at least 0 and below 1, not 1"),
+        ({"val_split": -0.25}, r"^val_split must be at least 0 and below 1, not -0\.25"),
+        ({"train_batch_size": 0}, "^train_batch_size must be at least 1, not 0"),
+        ({"val_batch_size": -3}, "^val_batch_size must be at least 1, not -3"),
         ({"multi_gpu": "perhaps"}, "multi_gpu must be true or false, not 'perhaps'"),
         ({"max_epochs": 10**400}, "max_epochs must be a number"),
         ({"device": {"cpu": 1}}, "device must be text, not {'cpu': 1}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -19,10 +19,30 @@ from activefreq.errors import CheckpointError, InputError
 @contextlib.contextmanager
 def called(path: str | Path, name: str) -> Iterator[None]:
     """Within the block, errors name a file as the client knows it; where it lies is the server's to know."""
+    with all_called({str(path): name}):
+        yield
+
+
+@contextlib.contextmanager
+def all_called(names: Mapping[str, str]) -> Iterator[None]:
+    """As `called`, for several files: their names by their paths."""
     try:
         yield
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), name)) from error
+    except (InputError, CheckpointError) as error:
+        raise type(error)(without_paths(str(error), names)) from error
+
+
+def without_paths(text: str, names: Mapping[str, str]) -> str:
+    """The text with names in place of paths."""
+    # The longest first: one path may be the beginning of another.
+    for path in sorted(names, key=len, reverse=True):
+        text = text.replace(path, names[path])
+    return text
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether a file could not be written for want of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -56,6 +76,6 @@ def http_errors() -> Iterator[None]:
         reason = "the server's disk is full" if full else f"the server's database is busy: {error}"
         raise HTTPException(507 if full else 503, reason) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             raise HTTPException(507, "the server's disk is full; nothing was changed") from error
         raise

@@ -42,6 +42,7 @@ from lib.answers import http_errors
 from lib.clients import remember_browser
 from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
+from lib.task_queue import cancel_waiting, install_queue
 
 PATH = "/infer/{model}"
 TASKS = (train, scoring, activelearning)
@@ -53,13 +54,14 @@ Endpoint = Callable[..., Awaitable[Any]]
 
 
 def serve_routes(server: FastAPI, *, door: Door, dicomweb: bool) -> None:
-    """Replaces all routes of MONAI Label's server.
+    """Replaces all routes of MONAI Label's server; stopping the training also takes back those that wait.
 
     Args:
         server: MONAI Label's.
         door: Which requests are let in.
         dicomweb: Whether the studies are on a DICOMweb server, to which the viewer's requests are passed on.
     """
+    install_queue("train")
     prefix = settings.MONAI_LABEL_API_STR
     limited = guarded_route(door)
     own: list[APIRoute] = [
@@ -125,8 +127,11 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
     def run(**arguments: Any) -> Any:
         check_arguments(arguments, of_task=of_task)
         _check_call(endpoint, arguments)
+        cancelled = cancel_waiting("train") if endpoint is train.api_stop else []
         with cleaned_up(arguments):
             answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        if cancelled and answer is None:
+            answer = cancelled[-1]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
             raise HTTPException(404, "there is no such file")
         if endpoint is datastore.api_download_dataset:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import CheckpointError
-from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
+from activefreq.models.checkpoint import checkpoint_hash, load_checkpoint_and_hash, resolve_checkpoint
 from activefreq.session import InteractiveSegmenter
 from activefreq.session.replay import ClickReplay
 from lib.served_checkpoint import served_path
@@ -121,8 +121,10 @@ class ServedModel:
         return path, (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _load(self, path: Path) -> LoadedModel:
-        version = checkpoint_hash(path)[:12]
-        segmenter = InteractiveSegmenter.from_pretrained(path, device=self._device, mirrors=self._mirrors)
+        # In one read: a fine-tuning may publish its next weights at any moment.
+        checkpoint, digest = load_checkpoint_and_hash(path)
+        version = digest[:12]
+        segmenter = InteractiveSegmenter.from_checkpoint(checkpoint, self._device, mirrors=self._mirrors)
         replay = ClickReplay(segmenter, cache_bytes=self._cache_bytes)
         logger.info("Serving checkpoint %s (%s) on %s", path, version, segmenter.device)
         return LoadedModel(segmenter, replay, version)

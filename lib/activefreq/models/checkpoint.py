@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -83,8 +83,33 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint; runs no code from it. Raises `CheckpointError` naming what is wrong."""
+    return _load(path, path)
+
+
+def load_checkpoint_and_hash(path: Path) -> tuple[Checkpoint, str]:
+    """As `load_checkpoint` and `checkpoint_hash`, of the same bytes also where the file is replaced meanwhile."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint at {path}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    return _load(path, io.BytesIO(content)), hashlib.sha256(content).hexdigest()
+
+
+def checkpoint_hash(path: Path) -> str:
+    """SHA-256 of the file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _load(path: Path, source: Path | BinaryIO) -> Checkpoint:
+    """Reads a checkpoint from a source that is the file, or has its bytes."""
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}") from None
     except Exception as error:  # a damaged pickle can fail in any way
@@ -101,15 +126,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(f"{path} holds NaN or infinity in {name}")
     return Checkpoint(model.eval(), session, content.get("info", {}))
-
-
-def checkpoint_hash(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _stored(value: torch.Tensor, *, half: bool) -> torch.Tensor:

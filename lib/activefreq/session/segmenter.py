@@ -11,7 +11,7 @@ import torch
 
 from activefreq.clicks import Click, check_clicks
 from activefreq.errors import InputError
-from activefreq.models.checkpoint import load_checkpoint, resolve_checkpoint
+from activefreq.models.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
@@ -90,7 +90,17 @@ class InteractiveSegmenter:
             CheckpointError: The file is missing, damaged or does not fit.
             InputError: There is no such device, or there cannot be so many mirror images.
         """
-        checkpoint = load_checkpoint(resolve_checkpoint(path_or_name))
+        return cls.from_checkpoint(load_checkpoint(resolve_checkpoint(path_or_name)), device, mirrors=mirrors)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        device: str | torch.device = "auto",
+        *,
+        mirrors: int | None = None,
+    ) -> InteractiveSegmenter:
+        """As `from_pretrained`, of a checkpoint that is loaded already. Raises `InputError`."""
         return cls(checkpoint.model, config=checkpoint.session.with_mirrors(mirrors), device=device)
 
     def set_image(self, image: np.ndarray) -> None:

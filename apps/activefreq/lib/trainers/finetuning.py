@@ -5,27 +5,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import shutil
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from activefreq.data.discovery import samples_of_pairs
-from activefreq.data.pairs import Pair, Problem, image_name
-from activefreq.data.samples import SampleSource
-from activefreq.errors import InputError
 from activefreq.models.checkpoint import load_checkpoint
 from activefreq.training.finetune import FinetuneProgress, finetune
 from activefreq.training.finetune_processes import finetune_together
-from lib.answers import http_errors
+from lib.answers import all_called, called, http_errors, is_full_disk
 from lib.background import is_orphaned
 from lib.served_checkpoint import finetuned_path, served_path
-from lib.suggested_segments import label_values, names_suggestions, suggested_values
+from lib.trainers.submitted import file_names, labelled_samples
 from lib.trainers.tracking import tracked
 from lib.trainers.train_request import TrainRequest
 from lib.trainers.train_stats import ENDED_EARLY, RUNNING, StatsFile, TrainReport
@@ -33,6 +31,8 @@ from lib.trainers.train_stats import ENDED_EARLY, RUNNING, StatsFile, TrainRepor
 logger = logging.getLogger(__name__)
 
 STATS_NAME = "train_stats.json"
+LABELS = ".labels-"
+"""How folders begin that keep labels as they were when a training began."""
 WAIT_SECONDS = 60.0
 
 
@@ -59,7 +59,7 @@ class FinetuneTask(TrainTask):
         self._looking = threading.Lock()
 
     def config(self) -> dict[str, Any]:
-        return TrainRequest.offered()
+        return TrainRequest.offered(self._device)
 
     def stats(self) -> dict[str, Any]:
         """The figures of the last fine-tuning, see `TrainReport`; one that was stopped, or died, "ended early"."""
@@ -85,32 +85,35 @@ class FinetuneTask(TrainTask):
         """
         with http_errors(), contextlib.ExitStack() as stack:
             wish = TrainRequest.parse(request, device=self._device)
-            samples = labelled_samples(datastore)
             stack.callback(self._alone().release)
+            samples = labelled_samples(datastore, stack.enter_context(self._place_for_labels()))
             problems = [str(problem) for problem in samples.problems]
             for problem in problems:
                 logger.warning("Left out %s", problem)
             report = TrainReport(self._stats, epochs=wish.finetuning.epochs, problems=problems, remark=wish.remark)
-            with report.of_failures(), tracked(wish, self._finetuned) as track:
-                path = served_path(self._checkpoint, self._finetuned)
-                logger.info("Fine-tuning %s on %d samples: %s", path, len(samples), wish)
-                tune = functools.partial(finetune, device=wish.devices[0])
-                if len(wish.devices) > 1:
-                    tune = functools.partial(finetune_together, devices=wish.devices)
+            with _published_before(report), report.of_failures(), all_called(file_names(samples)):
+                with tracked(wish, self._finetuned) as track:
+                    path = served_path(self._checkpoint, self._finetuned)
+                    logger.info("Fine-tuning %s on %d samples: %s", path, len(samples), wish)
+                    with called(path, path.name):
+                        checkpoint = load_checkpoint(path)
+                    tune = functools.partial(finetune, device=wish.devices[0])
+                    if len(wish.devices) > 1:
+                        tune = functools.partial(finetune_together, devices=wish.devices)
 
-                def follow(progress: FinetuneProgress) -> None:
-                    report.follow(progress)
-                    track(progress)
+                    def follow(progress: FinetuneProgress) -> None:
+                        report.follow(progress)
+                        track(progress)
 
-                result = tune(
-                    load_checkpoint(path),
-                    samples,
-                    wish.finetuning,
-                    publish=finetuned_path(self._checkpoint, self._finetuned),
-                    listener=follow,
-                    stop=is_orphaned,
-                )
-            return report.finish(result)
+                    result = tune(
+                        checkpoint,
+                        samples,
+                        wish.finetuning,
+                        publish=finetuned_path(self._checkpoint, self._finetuned),
+                        listener=follow,
+                        stop=is_orphaned,
+                    )
+                return report.finish(result)
 
     def _alone(self) -> FileLock:
         """Held until it is released, so that no other process trains; one that a dead server left is waited for."""
@@ -122,36 +125,23 @@ class FinetuneTask(TrainTask):
             raise HTTPException(409, "another training of this model is under way") from error
         return lock
 
-
-def labelled_samples(datastore: Datastore) -> SampleSource:
-    """All images and slices with a submitted label that is not empty, without regions that were only suggested.
-
-    Raises:
-        InputError: There are none.
-    """
-    pairs, problems = [], []
-    for item in datastore.datalist():
-        image, label = Path(item["image"]), Path(item["label"])
-        name = image_name(image)
-        suggested = _suggested(datastore, label)
-        if suggested:
-            reason = (
-                f"the voxels of {' and '.join(sorted(suggested))}: remove these segments and submit the label again"
-            )
-            problems.append(Problem(name, reason))
-        pairs.append(Pair(name, image, label, background=frozenset(suggested.values())))
-    if not pairs:
-        raise InputError("no image has a submitted label yet: there is nothing to train on")
-    return samples_of_pairs(pairs, problems=problems).verified()
+    @contextlib.contextmanager
+    def _place_for_labels(self) -> Iterator[Path]:
+        """A folder for the time of a training, for which nobody else trains; removes what a killed one has left."""
+        for pattern in (f"{LABELS}*", ".writing-*"):
+            for left in self._finetuned.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=LABELS, dir=self._finetuned, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
 
-def _suggested(datastore: Datastore, label: Path) -> dict[str, int]:
-    """Values, by name, of suggestions in a label that was saved before such were refused, or came in another way."""
-    # Labels are named as their images are in the datastore; the image's own file may be a link to another name.
-    info = datastore.get_label_info(image_name(label), DefaultLabelTag.FINAL.value)
-    if not names_suggestions(info):
-        return {}
+@contextlib.contextmanager
+def _published_before(report: TrainReport) -> Iterator[None]:
+    """Within the block, a full disk is not told as one that has changed nothing if weights are published already."""
     try:
-        return suggested_values(info, label_values(label))
-    except InputError:
-        return {}  # told when the label is read to be learned
+        yield
+    except OSError as error:
+        if not (report.published and is_full_disk(error)):
+            raise
+        reason = "the server's disk is full; weights that this training published before are served"
+        raise HTTPException(507, reason) from error

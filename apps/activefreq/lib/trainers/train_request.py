@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from monailabel.config import settings
-from monailabel.utils.others.generic import device_list, name_to_device
+from monailabel.utils.others.generic import device_map
 
 from activefreq.errors import InputError
+from activefreq.session.segmenter import resolve_device
 from activefreq.training.finetune import FinetuneConfig
 
 NO_TRACKING, MLFLOW = "None", "mlflow"
@@ -38,8 +39,12 @@ class TrainRequest:
     tracking_experiment: str = ""
 
     @staticmethod
-    def offered() -> dict[str, Any]:
-        """What the clients show for change; of a list, the first entry is the default."""
+    def offered(device: str) -> dict[str, Any]:
+        """What the clients show for change; of a list, the first entry is the default, and what 3D Slicer sends back.
+
+        Args:
+            device: Where to train when a request does not say: auto, cpu, cuda or cuda:N.
+        """
         defaults = FinetuneConfig()
         return {
             "max_epochs": defaults.epochs,
@@ -47,7 +52,7 @@ class TrainRequest:
             "val_split": defaults.validation_share,
             "train_batch_size": defaults.batch_size,
             "val_batch_size": defaults.validation_batch_size,
-            "device": device_list(),
+            "device": offered_devices(device),
             "multi_gpu": False,
             "gpus": "all",
             "tracking": [NO_TRACKING, MLFLOW],
@@ -61,37 +66,42 @@ class TrainRequest:
 
         Args:
             request: As a client sent it: values may come as text, or as the list that was offered.
-            device: Where to train when the request does not say.
+            device: As of `offered`.
 
         Raises:
             InputError: A value cannot be used; the message names it.
         """
-        offered = TrainRequest.offered()
-        values = {name: _first(request.get(name, default)) for name, default in offered.items()}
+        values = {name: _first(request.get(name, default)) for name, default in TrainRequest.offered(device).items()}
         patience = _integer("early_stop_patience", values["early_stop_patience"])
-        chosen = _device(values["device"]) if "device" in request else device
-        devices, remark = (chosen,), ""
+        chosen, remark = chosen_device(values["device"], default=device)
+        devices, remarks = (chosen,), [remark]
         if _flag("multi_gpu", values["multi_gpu"]):
             devices, remark = several_devices(chosen, values["gpus"])
-        batch_size = _integer("train_batch_size", values["train_batch_size"])
-        if 1 <= batch_size < len(devices):
-            remark = f"{len(devices)} GPUs were asked for, but a batch of {batch_size} is divided among {batch_size}"
+            remarks.append(remark)
+        batch_size = _count("train_batch_size", values["train_batch_size"])
+        if batch_size < len(devices):
+            remarks.append(
+                f"{len(devices)} GPUs were asked for, but a batch of {batch_size} is divided among {batch_size}"
+            )
             devices = devices[:batch_size]
+        share = _number("val_split", values["val_split"])
+        if not 0 <= share < 1:
+            raise InputError(f"val_split must be at least 0 and below 1, not {share:g}")
         tracking = str(values["tracking"] or NO_TRACKING)
         if tracking not in (NO_TRACKING, MLFLOW):
             raise InputError(f"tracking must be {NO_TRACKING!r} or {MLFLOW!r}, not {tracking!r}")
         finetuning = FinetuneConfig(
-            epochs=_integer("max_epochs", values["max_epochs"]),
+            epochs=_count("max_epochs", values["max_epochs"]),
             batch_size=batch_size,
-            validation_batch_size=_integer("val_batch_size", values["val_batch_size"]),
-            validation_share=_number("val_split", values["val_split"]),
+            validation_batch_size=_count("val_batch_size", values["val_batch_size"]),
+            validation_share=share,
             patience=patience if patience > 0 else None,
             precision=fastest_precision(devices[0]),
         )
         return TrainRequest(
             finetuning,
             devices,
-            remark,
+            "; ".join(filter(None, remarks)),
             tracking,
             str(values["tracking_uri"] or ""),
             str(values["tracking_experiment_name"] or ""),
@@ -119,18 +129,58 @@ def _integer(name: str, value: Any) -> int:
     return int(number)
 
 
-def _device(value: Any) -> str:
-    """As torch names it. Raises `InputError` for what is none."""
+def _count(name: str, value: Any) -> int:
+    number = _integer(name, value)
+    if number < 1:
+        raise InputError(f"{name} must be at least 1, not {number}")
+    return number
+
+
+def _devices_by_name() -> dict[str, str]:
+    """What torch calls the devices that MONAI Label gives names to, and the CPU, which is always there."""
+    return {**device_map(), "cpu": "cpu"}
+
+
+def offered_devices(device: str) -> list[str]:
+    """Names of all devices; first the one that a setting such as "auto" or "cuda:1" means."""
+    names = _devices_by_name()
+    meant = _place(resolve_device(device))
+    first = next((name for name, place in names.items() if _place(torch.device(place)) == meant), device)
+    return list(dict.fromkeys((first, *names)))
+
+
+def _place(device: torch.device) -> tuple[str, int]:
+    """The same for "cuda" and "cuda:0"."""
+    return device.type, device.index or 0
+
+
+def chosen_device(value: Any, *, default: str) -> tuple[str, str]:
+    """The device to train on, as torch names it, and a remark if it is not the one that was asked for.
+
+    Args:
+        value: A name that was offered, or what a setting may be; None or "" for the default.
+        default: A setting: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: It is none, or a GPU that is not there beside others that are.
+    """
     if not isinstance(value, str | None):
         raise InputError(f"device must be text, not {value!r}")
-    chosen = str(name_to_device(value))
+    names = _devices_by_name()
+    named = names.get(value or default, value or default)
+    if named == "auto":
+        return str(resolve_device(named)), ""
     try:
-        kind = torch.device(chosen).type
+        kind = torch.device(named).type
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda"):
-        raise InputError(f"device must be one of {', '.join(device_list())}, or cuda:N, not {value!r}")
-    return chosen
+        raise InputError(f"device must be one of {', '.join(names)}, or cuda:N, not {value!r}")
+    if kind == "cpu":
+        return "cpu", ""
+    if not torch.cuda.is_available():
+        return "cpu", f"the device {named} was asked for, but no GPU can be used: trained on cpu"
+    return str(resolve_device(named)), ""
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -159,10 +209,9 @@ def several_devices(chosen: str, gpus: Any) -> tuple[tuple[str, ...], str]:
 
 
 def fastest_precision(device: str) -> str:
-    """The fastest precision that is safe on a device."""
-    on_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    if not on_cuda:
+    """The fastest precision that is safe on a device, cpu, cuda or cuda:N."""
+    if not device.startswith("cuda"):
         return "float32"
     # The question is about the current GPU. Older ones emulate bfloat16, and are slow at it.
-    with torch.cuda.device("cuda" if device == "auto" else device):
+    with torch.cuda.device(device):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

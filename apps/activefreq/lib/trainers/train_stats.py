@@ -76,6 +76,11 @@ class TrainReport:
             self._figures["remark"] = remark
         self._file.write(self._figures)
 
+    @property
+    def published(self) -> bool:
+        """Whether weights of this fine-tuning are served, as far as the report was told."""
+        return bool(self._figures["published"])
+
     def follow(self, progress: FinetuneProgress) -> None:
         """Writes the figures of a step after which the model was validated; passes over the others."""
         if progress.validation is None:
@@ -122,7 +127,7 @@ class TrainReport:
         try:
             yield
         except BaseException as error:
-            self._figures.update(state="failed", error=str(error) or type(error).__name__)
+            self._figures.update(state="failed", error=_described_error(error))
             try:
                 self._file.write(self._figures)
             except OSError as trouble:
@@ -137,6 +142,12 @@ def _described(validation: ValidationResult) -> dict[str, Any]:
     return {f"miou@{clicks}": round(value, 4) for clicks, value in enumerate(validation.miou, start=1)} | {
         "images": validation.images
     }
+
+
+def _described_error(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path that follows, which is the server's to know
+    return str(error) or type(error).__name__
 
 
 def _finite(value: Any) -> Any:
