@@ -235,7 +235,7 @@ def test_a_training_whose_states_are_gone_is_not_begun_anew(
     assert [*state_files(output)] == [3]
 
 
-def test_names_need_not_be_unicode(
+def test_a_name_that_is_not_unicode_is_a_problem_of_one_image(
     main: Callable[[list[str]], int], lesions: Path, recipe: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(lesions, tmp_path / "data")
@@ -246,7 +246,8 @@ def test_names_need_not_be_unicode(
         *("--validation", "0.3", "--output", tmp_path / "run", "--set", "stages=[{steps: 1, size: 32}]"),
     ]
     assert main(command) == 0
-    assert b"l\xe4sion" in (tmp_path / "run" / "split.csv").read_bytes()
+    assert "is not UTF-8" in (tmp_path / "run" / "problems.txt").read_text()
+    assert len(list(csv.DictReader((tmp_path / "run" / "split.csv").open()))) == 9
     assert main([*command, "--resume"]) == 0
 
 
