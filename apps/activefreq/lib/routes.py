@@ -2,7 +2,7 @@
 
 MONAI Label's endpoints do their work in the server's only loop, so that nobody else is answered meanwhile, and answer
 most of what they do not like with a bare 500. Here the same endpoints run in threads, behind the checks of
-`request_checks`, and what goes wrong is said. Inference has an endpoint of its own.
+`request_checks`, and what goes wrong is said. Inference has an endpoint of its own, see `inference`.
 
 Not served are those for which this app has nothing (whole-slide images, inference in batches), and those that let
 anybody replace or remove the weights, or restart the app.
@@ -13,22 +13,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi import params as parameters
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.endpoints import activelearning, datastore, infer, info, login, logs, model, ohif, proxy, scoring, train
+from monailabel.endpoints import activelearning, datastore, info, login, logs, model, ohif, proxy, scoring, train
 from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -40,7 +38,8 @@ from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
 from lib.clients import remember_browser
-from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
+from lib.inference import run_inference
+from lib.request_checks import Door, check_arguments, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
 from lib.task_queue import cancel_waiting, install_queue
 
@@ -164,52 +163,6 @@ def passed_on(endpoint: Endpoint) -> Callable[..., Any]:
         return await run_in_threadpool(lambda: asyncio.run(endpoint(request=request, path=path, **arguments)))  # type: ignore[arg-type]
 
     return _dressed(run, endpoint)
-
-
-# Not `async`: such a function runs in a thread, and the server answers others meanwhile.
-def run_inference(
-    background_tasks: BackgroundTasks,
-    model: str,
-    image: str = "",
-    session_id: str = "",
-    params: str = Form("{}"),
-    file: UploadFile = File(None),
-    label: UploadFile = File(None),
-    output: infer.ResultType | None = None,
-) -> Any:
-    """Checks what MONAI Label does not, then lets it do the rest."""
-    checked = parse_params(params)
-    check_arguments({"file": file, "label": label}, of_task=True)
-    if label and (label.filename or "").endswith(".bin"):
-        raise HTTPException(422, "a previous mask must be an image file that has the grid of its image")
-    app = app_instance()
-    if output == infer.ResultType.dicom_seg and not isinstance(app.datastore(), DICOMWebDatastore):
-        raise HTTPException(422, "output=dicom_seg is for studies of a DICOMweb server, which these are not")
-    if session_id:
-        # What the address names beside the session would be taken if the session ended meanwhile.
-        image = ""
-        check_session(session_id)
-        sessions = app.sessions()
-        if sessions is None or sessions.get_session(session_id) is None:
-            raise HTTPException(404, f"there is no session {session_id!r}; it may have expired")
-    elif not file:
-        if not image:
-            raise HTTPException(422, "the request names no image: give image, session_id or file")
-        app.datastore().get_image_uri(image)
-    with cleaned_up({"background_tasks": background_tasks}):
-        return infer.run_inference(background_tasks, model, image, session_id, json.dumps(checked), file, label, output)
-
-
-def parse_params(params: str) -> dict[str, Any]:
-    """The `params` of a request. A `label` in them is the name of a structure; it would hide an uploaded mask.
-
-    Raises:
-        HTTPException: 422 if they are no JSON object, or set what is not theirs to set.
-    """
-    parsed = parse_object("params", params)
-    check_params(parsed)
-    parsed.pop("label", None)
-    return parsed
 
 
 def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
