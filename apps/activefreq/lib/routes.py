@@ -17,11 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi import params as parameters
-from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -38,6 +36,7 @@ from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
 from lib.clients import remember_browser
+from lib.dicom_proxy import passed_on
 from lib.inference import run_inference
 from lib.request_checks import Door, check_arguments, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
@@ -151,18 +150,6 @@ def cleaned_up(arguments: Mapping[str, Any]) -> Iterator[None]:
             for task in value.tasks if isinstance(value, BackgroundTasks) else ():
                 task.func(*task.args, **task.kwargs)
         raise
-
-
-def passed_on(endpoint: Endpoint) -> Callable[..., Any]:
-    """An endpoint of the way to the DICOMweb server, in a thread, that cannot be led to other parts of that server."""
-
-    async def run(request: Request, path: str, **arguments: Any) -> Any:
-        if ".." in unquote(unquote(path)):
-            raise HTTPException(404, f"there is no {path[:80]!r}")
-        await request.body()  # where it arrives; from here on the request holds it
-        return await run_in_threadpool(lambda: asyncio.run(endpoint(request=request, path=path, **arguments)))  # type: ignore[arg-type]
-
-    return _dressed(run, endpoint)
 
 
 def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
