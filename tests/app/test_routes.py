@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException
@@ -13,6 +14,7 @@ from monailabel.endpoints import datastore
 from monailabel.endpoints.user.auth import RBAC
 from starlette.responses import FileResponse
 
+import lib.routes
 from lib.ohif import CONFIGURATION_PATH, add_ohif_routes
 from lib.request_checks import Door
 from lib.routes import in_thread, serve_routes
@@ -110,3 +112,17 @@ def test_a_body_that_is_no_json_is_refused_and_not_told_again(body: str) -> None
     )
     assert answer.status_code == 422, answer.text
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("path", "task"), [("/train/", "activefreq"), ("/scoring/", "acselect")])
+def test_parameters_of_one_task_that_are_no_object_are_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str, task: str
+) -> None:
+    app = SimpleNamespace(_trainers={"activefreq": None}, _scoring_methods={"acselect": None})
+    monkeypatch.setattr(lib.routes, "app_instance", lambda: app)
+    server = FastAPI()
+    serve_routes(server, door=Door(upload_bytes=1), dicomweb=False)
+    client = TestClient(server, base_url="http://localhost", raise_server_exceptions=False)
+    for value in ("x", 5):
+        answer = client.post(path, json={task: value})
+        assert (answer.status_code, f"for '{task}'" in answer.json()["detail"]) == (422, True)

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,8 +32,9 @@ searched for Python modules by the processes that train."""
 JSON_BYTES = 1 << 20
 """The longest body that is no file."""
 
-TASK_BYTES = 1 << 16
-"""The longest parameters of a task that runs in a process of its own."""
+TASK_BYTES = 1 << 15
+"""The longest parameters of a task that runs in a process of its own. MONAI Label may give it them twice, in one
+argument, and Linux starts no process with one of 128 kB: the task would wait for ever, and all others behind it."""
 
 HALVES = (".mhd", ".nhdr")
 """Headers that are read with a file beside them; what lies beside an upload is not its sender's."""
@@ -118,6 +119,13 @@ def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
         for file in value if isinstance(value, list) else [value]:
             if isinstance(file, UploadFile):
                 check_upload(file)
+
+
+def check_entries(params: Mapping[str, Any] | None, tasks: Collection[str]) -> None:
+    """Raises `HTTPException` (422) unless what parameters for all tasks at once say for one of them is an object."""
+    for name, value in (params or {}).items():
+        if name in tasks and value is not None and not isinstance(value, dict):
+            raise HTTPException(422, f"params must have a JSON object for {name!r}, not {str(value)[:80]!r}")
 
 
 def check_session(session_id: str) -> None:

@@ -38,7 +38,7 @@ from lib.answers import http_errors
 from lib.clients import remember_browser
 from lib.dicom_proxy import passed_on
 from lib.inference import run_inference
-from lib.request_checks import Door, check_arguments, parse_object
+from lib.request_checks import Door, check_arguments, check_entries, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
 from lib.task_queue import cancel_waiting, install_queue
 
@@ -156,14 +156,18 @@ def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
     """What one endpoint alone is to be checked for.
 
     Raises:
-        HTTPException: 404 for a task that is not there, before a process is started for it; 422 for a final label with
-            suggested regions in it, wherever the studies are.
+        HTTPException: 404 for a task that is not there, before a process is started for it; 422 for parameters of one
+            that are no object, and for a final label with suggested regions in it, wherever the studies are.
     """
     if endpoint is datastore.api_save_label:
         if arguments["tag"] in ("", DefaultLabelTag.FINAL.value):
             refuse_uploaded_suggestions(arguments["label"], parse_object("params", arguments["params"]))
     elif endpoint is train.api_run_model:
         app_instance().check_trainer(arguments["model"])
+    elif endpoint is train.api_run:
+        check_entries(arguments["params"], app_instance()._trainers)
+    elif endpoint is scoring.api_run:
+        check_entries(arguments["params"], app_instance()._scoring_methods)
     elif endpoint is scoring.api_run_method:
         app_instance().check_scoring_method(arguments["method"])
 
