@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from dicomweb_in_memory import DicomWebInMemory, scan
 from fastapi import HTTPException
 from monailabel.config import settings
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from activefreq.errors import InputError
 from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
@@ -452,3 +454,35 @@ def test_names_of_structures_that_cannot_be_read_are_refused(server, studies, la
         studies.save_label(image, str(mask), "final", {"label_info": entries})
     assert (caught.value.status_code, "label_info must be a list" in caught.value.detail) == (422, True)
     assert not [dataset for dataset in server.instances if dataset.Modality == "SEG"]
+
+
+@pytest.mark.parametrize("error", [InvalidDicomError("no DICM"), ValueError("an HTML page"), KeyError("00080018")])
+def test_what_is_no_dicom_is_the_servers_fault_and_named(server, studies, labelled, monkeypatch, error):
+    image, mask, _ = labelled
+
+    def odd(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "retrieve_series", odd)
+        with pytest.raises(HTTPException, match=f"the series {image} cannot be read: .*{error.args[0]}") as caught:
+            studies.get_image_uri(image)
+    assert caught.value.status_code == 502
+    studies.save_label(image, str(mask), "final", LESION)
+    (segmentation,) = server.segmentations()
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "retrieve_series_metadata", odd)
+        with pytest.raises(HTTPException, match=f"the series {segmentation.SeriesInstanceUID} cannot be") as caught:
+            studies.get_labeled_images()
+    assert caught.value.status_code == 502
+    assert studies.get_labeled_images() == [image]
+
+
+def test_a_disk_that_is_full_is_not_the_servers_fault(server, studies, labelled, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(server, "retrieve_series", full)
+    with pytest.raises(HTTPException) as caught, http_errors():
+        studies.get_image_uri(labelled[0])
+    assert caught.value.status_code == 507

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from dicomweb_in_memory import DicomWebInMemory, scan
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
 
+import lib.answer_file
 import lib.inference
 import main
-from activefreq.files.volumes import read_label_volume
+from activefreq.files.volumes import read_label_volume, write_mask
 from lib.dicom_studies import DicomStudies
 from lib.request_checks import Door
 from lib.routes import serve_routes
@@ -106,3 +110,54 @@ def test_what_comes_with_a_request_goes_with_it(server, client, temporary):
         )
         assert answer.status_code == status, answer.text
         assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every click mark the whole of its slice: of what the tiny network marks, nothing is sure."""
+
+    def mark(path: Path, array: np.ndarray, **options: Any) -> None:
+        array = array.copy()
+        array[3] = 1
+        write_mask(path, array, **options)
+
+    monkeypatch.setattr(lib.answer_file, "write_mask", mark)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({}, "lesion"),
+        ({"label_info": [{"name": "cyst", "idx": 1, "color": "x"}]}, "cyst"),
+        ({"label_info": [{"idx": 1}]}, "label 1"),
+        ({"label_info": [{"name": "cyst", "idx": 1}], "result_extension": ".nii.gz"}, "cyst"),
+    ],
+)
+def test_a_mask_is_answered_as_dicom_seg_and_nothing_is_left(server, client, temporary, everywhere, params, name):
+    image = server.add(scan(1)[0], "scan")
+    answer = click(client, image, "dicom_seg", **params)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom")
+    segmentation = pydicom.dcmread(io.BytesIO(answer.content))
+    (segment,) = segmentation.SegmentSequence
+    assert segment.SegmentLabel == name
+    assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == image
+    assert segmentation.pixel_array.all()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("told", ["x", {"a": 1}, [5], 7, [{"idx": "x"}]])
+def test_names_of_segments_that_cannot_be_read_are_told_before_anything_is_computed(server, client, temporary, told):
+    answer = click(client, "nobody asks for it", "dicom_seg", label_info=told)
+    assert (answer.status_code, "label_info must be a list" in answer.json()["detail"]) == (422, True)
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_empty_mask_is_no_dicom_seg(server, client, temporary):
+    answer = click(client, server.add(scan(1)[0], "scan"), "dicom_seg", foreground=[])
+    assert (answer.status_code, "the label is empty" in answer.json()["detail"]) == (422, True)
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_uploaded_image_gets_no_dicom_seg(client, temporary):
+    answer = client.post("/infer/activefreq", params={"output": "dicom_seg"}, files={"file": ("a.nrrd", b"")})
+    assert (answer.status_code, "not for uploaded ones" in answer.json()["detail"]) == (422, True)

@@ -20,7 +20,7 @@ from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
-from lib.dicom_studies import DicomStudies
+from lib.dicom_studies import DicomStudies, named_segments
 from lib.received import copy_upload
 from lib.request_checks import check_arguments, check_params, check_session, parse_object
 
@@ -43,8 +43,12 @@ def run_inference(
     check_arguments({"file": file, "label": label}, of_task=True)
     if label and (label.filename or "").endswith(".bin"):
         raise HTTPException(422, "a previous mask must be an image file that has the grid of its image")
-    if output == ResultType.dicom_seg and not isinstance(app.datastore(), DicomStudies):
-        raise HTTPException(422, "output=dicom_seg is for studies of a DICOMweb server, which these are not")
+    if output == ResultType.dicom_seg:
+        if not isinstance(app.datastore(), DicomStudies):
+            raise HTTPException(422, "output=dicom_seg is for studies of a DICOMweb server, which these are not")
+        if session_id or file:
+            raise HTTPException(422, "output=dicom_seg is for images of the studies, not for uploaded ones")
+        named_segments(request)  # before anything is computed
     if session_id:
         # What the address names beside the session would be taken if the session ended meanwhile.
         image, file = "", None
@@ -66,7 +70,15 @@ def run_inference(
             request["label"] = str(copy_upload(label, Path(folder, "label")))
         logger.info("Infer request: %r", request)
         result = app.infer(request)
-    return _answer(Path(result["file"]), result["params"], output)
+    mask, facts = Path(result["file"]), result["params"]
+    if output != ResultType.dicom_seg:
+        return _answer(mask, facts, output)
+    try:
+        names = [{"name": name, "idx": value} for name, value in facts["label_names"].items()]
+        file = app.datastore().make_segmentation(image, str(mask), {"label_info": request.get("label_info") or names})
+    finally:
+        mask.unlink(missing_ok=True)
+    return _file(file, "application/dicom")
 
 
 def parse_params(params: str) -> dict[str, Any]:
