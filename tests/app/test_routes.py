@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fastapi import BackgroundTasks, FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from monailabel.endpoints import datastore
 from monailabel.endpoints.user.auth import RBAC
-from starlette.responses import FileResponse
 
 import lib.routes
 from lib.ohif import CONFIGURATION_PATH, add_ohif_routes
 from lib.request_checks import Door
 from lib.routes import in_thread, serve_routes
-
-
-def test_the_archive_of_a_data_set_is_sent_and_not_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    archive = tmp_path / "tmpabc"
-    archive.write_bytes(b"all images")
-    monkeypatch.setattr(datastore, "download_dataset", lambda limit_cases: FileResponse(archive))
-    server = FastAPI()
-    server.add_api_route("/dataset", in_thread(datastore.api_download_dataset, of_task=False))
-    assert TestClient(server).get("/dataset").content == b"all images"
-    assert not archive.exists()
 
 
 def test_an_endpoint_runs_in_the_thread_that_calls_it_after_its_checks() -> None:
@@ -83,24 +70,6 @@ def test_every_route_asks_who_it_is() -> None:
     for route in routes:
         asks = any(isinstance(dependency.call, RBAC) for dependency in route.dependant.dependencies)
         assert asks or route.path == CONFIGURATION_PATH, route.path
-
-
-def test_uploads_are_not_left_behind_when_an_endpoint_fails(tmp_path: Path) -> None:
-    copies = [tmp_path / "first", tmp_path / "second"]
-
-    async def endpoint(background_tasks: BackgroundTasks, image: str) -> dict[str, str]:
-        for copy in copies:
-            copy.write_bytes(b"two gigabytes")
-            background_tasks.add_task(copy.unlink)
-        if image == "unknown":
-            raise HTTPException(404, "there is no such image")
-        return {"image": image}
-
-    server = FastAPI()
-    server.add_api_route("/label", in_thread(endpoint, of_task=False), methods=["PUT"])
-    for image, status in (("unknown", 404), ("known", 200)):
-        assert TestClient(server).put("/label", params={"image": image}).status_code == status
-        assert not any(copy.exists() for copy in copies)
 
 
 @pytest.mark.parametrize("body", ["NaN", "[1, Infinity]", '"\\ud800"', "{", '{"a": NaN}'])

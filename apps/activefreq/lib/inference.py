@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from monailabel.endpoints.infer import ResultType
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from lib.dicom_studies import DicomStudies, named_segments
-from lib.received import copy_upload
+from lib.received import copy_upload, sent_and_removed, temporary_folder
 from lib.request_checks import check_arguments, check_params, check_session, parse_object
 
 logger = logging.getLogger(__name__)
@@ -63,11 +61,11 @@ def run_inference(
             raise HTTPException(422, "the request names no image: give image, session_id or file")
         app.datastore().get_image_uri(image)
         request["image"] = image
-    with tempfile.TemporaryDirectory(prefix="activefreq-") as folder:
+    with temporary_folder() as folder:
         if file:
-            request["image"] = str(copy_upload(file, Path(folder, "image")))
+            request["image"] = str(copy_upload(file, folder / "image"))
         if label:
-            request["label"] = str(copy_upload(label, Path(folder, "label")))
+            request["label"] = str(copy_upload(label, folder / "label"))
         logger.info("Infer request: %r", request)
         result = app.infer(request)
     mask, facts = Path(result["file"]), result["params"]
@@ -78,7 +76,7 @@ def run_inference(
         file = app.datastore().make_segmentation(image, str(mask), {"label_info": request.get("label_info") or names})
     finally:
         mask.unlink(missing_ok=True)
-    return _file(file, "application/dicom")
+    return sent_and_removed(file, "application/dicom")
 
 
 def parse_params(params: str) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def parse_params(params: str) -> dict[str, Any]:
 def _answer(mask: Path, facts: dict[str, Any], output: ResultType | None) -> Any:
     """What is sent of a mask, whose file is removed then, and of the facts about it."""
     if output == ResultType.image:
-        return _file(mask, get_mime_type(str(mask)))
+        return sent_and_removed(mask, get_mime_type(str(mask)))
     try:
         if output == ResultType.json:
             return facts
@@ -108,10 +106,3 @@ def _answer(mask: Path, facts: dict[str, Any], output: ResultType | None) -> Any
         mask.unlink(missing_ok=True)
     parts = MultipartEncoder(fields=fields)
     return Response(parts.to_string(), media_type=parts.content_type)
-
-
-def _file(path: Path, kind: str) -> FileResponse:
-    """Sends a file, and removes it."""
-    return FileResponse(
-        path, media_type=kind, filename=path.name, background=BackgroundTask(path.unlink, missing_ok=True)
-    )

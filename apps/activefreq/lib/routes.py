@@ -11,14 +11,13 @@ anybody replace or remove the weights, or restart the app.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import params as parameters
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -29,7 +28,6 @@ from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -38,6 +36,7 @@ from lib.answers import http_errors
 from lib.clients import remember_browser
 from lib.dicom_proxy import passed_on
 from lib.inference import run_inference
+from lib.received import create_session, pack_dataset, save_image, save_label
 from lib.request_checks import Door, check_arguments, check_entries, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
 from lib.task_queue import cancel_waiting, install_queue
@@ -45,6 +44,13 @@ from lib.task_queue import cancel_waiting, install_queue
 PATH = "/infer/{model}"
 TASKS = (train, scoring, activelearning)
 """Modules of endpoints whose `params` are those of a task."""
+INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
+    datastore.api_add_image: save_image,
+    datastore.api_save_label: save_label,
+    datastore.api_download_dataset: pack_dataset,
+    sessions.api_create_session: create_session,
+}
+"""What is called in place of an endpoint that leaves files behind where it fails."""
 OWN_ROUTES = ("/", "/favicon.ico", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/static")
 """Of the server itself, that stay as they are."""
 
@@ -126,30 +132,15 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
         check_arguments(arguments, of_task=of_task)
         _check_call(endpoint, arguments)
         cancelled = cancel_waiting("train") if endpoint is train.api_stop else []
-        with cleaned_up(arguments):
-            answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        own = INSTEAD.get(endpoint)
+        answer = own(**arguments) if own else asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
         if cancelled and answer is None:
             answer = cancelled[-1]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
             raise HTTPException(404, "there is no such file")
-        if endpoint is datastore.api_download_dataset:
-            # The archive was made for this answer alone; MONAI Label leaves it in the folder of temporary files.
-            answer.background = BackgroundTask(Path(answer.path).unlink, missing_ok=True)
         return answer
 
     return _dressed(run, endpoint)
-
-
-@contextlib.contextmanager
-def cleaned_up(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Removes the copies of uploaded files that an endpoint made, if it fails: its background tasks do so otherwise."""
-    try:
-        yield
-    except BaseException:
-        for value in arguments.values():
-            for task in value.tasks if isinstance(value, BackgroundTasks) else ():
-                task.func(*task.args, **task.kwargs)
-        raise
 
 
 def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
