@@ -86,6 +86,10 @@ def test_params_of_a_task_cannot_say_what_the_address_says(name: str) -> None:
         ({"check_sum": "MD4:00"}, 422),
         ({"lines": 1 << 70}, 422),
         ({"session_id": "../x"}, 404),
+        ({"image": "a\n[2026-01-01] INFO: all is well"}, 422),
+        ({"id": "a\r"}, 422),
+        ({"label": "a\u2028b"}, 422),
+        ({"tag": "\x1b[2J"}, 422),
     ],
 )
 def test_arguments_that_do_harm_are_refused(arguments: dict[str, Any], status: int) -> None:

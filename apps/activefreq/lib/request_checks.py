@@ -39,6 +39,9 @@ argument, and Linux starts no process with one of 128 kB: the task would wait fo
 HALVES = (".mhd", ".nhdr")
 """Headers that are read with a file beside them; what lies beside an upload is not its sender's."""
 
+LOGGED = ("id", "image", "label", "tag")
+"""What MONAI Label writes into its log before it looks for it; with line ends a request could make up entries."""
+
 _DEPTH = 32
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 _GPUS = re.compile(r"(all|\d{1,3}(,\d{1,3}){0,63})?", re.ASCII)
@@ -108,6 +111,8 @@ def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
                 # Posted to all tasks at once, the entries are those of each task.
                 for params in (parsed, *(entry for entry in parsed.values() if isinstance(entry, dict))):
                     check_params(params)
+        elif name in LOGGED and isinstance(value, str) and not value.isprintable():
+            raise HTTPException(422, f"the {name} {value[:80]!r} cannot be used: it has characters that are not shown")
         elif name == "session_id" and value:
             check_session(value)
         elif name == "uncompress" and value:
