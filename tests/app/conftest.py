@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,12 @@ def client(server: Server, tmp_path: Path) -> MONAILabelClient:
 def session(tiny_checkpoint: Path) -> InteractiveSegmenter:
     """The session in this process to which the server's answers are compared."""
     return InteractiveSegmenter.from_pretrained(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where temporary files are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder

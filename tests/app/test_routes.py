@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
-from fastapi import BackgroundTasks, FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from monailabel.endpoints import datastore
 from monailabel.endpoints.user.auth import RBAC
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
 
+import lib.routes
 from lib.ohif import CONFIGURATION_PATH, add_ohif_routes
 from lib.request_checks import Door
-from lib.routes import in_thread, passed_on, serve_routes
-
-
-async def passing(request: Request, path: str, user: str = "") -> Response:
-    """What MONAI Label does with a request for the DICOMweb server."""
-    return Response(f"{path} {(await request.body()).decode()} {threading.current_thread() is threading.main_thread()}")
-
-
-def pass_on(path: str) -> bytes:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"sent"}
-
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    return bytes(asyncio.run(passed_on(passing)(request=request, path=path, user="me")).body)
-
-
-def test_requests_for_the_dicomweb_server_are_passed_on_in_a_thread() -> None:
-    assert pass_on("studies/1.2.3/series") == b"studies/1.2.3/series sent False"
-
-
-@pytest.mark.parametrize("path", ["../system", "studies/../../tools", "%2e%2e/system", "a/%252e%252E/b", ".%2e/x"])
-def test_no_request_leaves_the_dicomweb_root(path: str) -> None:
-    with pytest.raises(HTTPException) as caught:
-        pass_on(path)
-    assert caught.value.status_code == 404
-
-
-def test_the_archive_of_a_data_set_is_sent_and_not_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    archive = tmp_path / "tmpabc"
-    archive.write_bytes(b"all images")
-    monkeypatch.setattr(datastore, "download_dataset", lambda limit_cases: FileResponse(archive))
-    server = FastAPI()
-    server.add_api_route("/dataset", in_thread(datastore.api_download_dataset, of_task=False))
-    assert TestClient(server).get("/dataset").content == b"all images"
-    assert not archive.exists()
+from lib.routes import in_thread, serve_routes
 
 
 def test_an_endpoint_runs_in_the_thread_that_calls_it_after_its_checks() -> None:
@@ -110,24 +72,6 @@ def test_every_route_asks_who_it_is() -> None:
         assert asks or route.path == CONFIGURATION_PATH, route.path
 
 
-def test_uploads_are_not_left_behind_when_an_endpoint_fails(tmp_path: Path) -> None:
-    copies = [tmp_path / "first", tmp_path / "second"]
-
-    async def endpoint(background_tasks: BackgroundTasks, image: str) -> dict[str, str]:
-        for copy in copies:
-            copy.write_bytes(b"two gigabytes")
-            background_tasks.add_task(copy.unlink)
-        if image == "unknown":
-            raise HTTPException(404, "there is no such image")
-        return {"image": image}
-
-    server = FastAPI()
-    server.add_api_route("/label", in_thread(endpoint, of_task=False), methods=["PUT"])
-    for image, status in (("unknown", 404), ("known", 200)):
-        assert TestClient(server).put("/label", params={"image": image}).status_code == status
-        assert not any(copy.exists() for copy in copies)
-
-
 @pytest.mark.parametrize("body", ["NaN", "[1, Infinity]", '"\\ud800"', "{", '{"a": NaN}'])
 def test_a_body_that_is_no_json_is_refused_and_not_told_again(body: str) -> None:
     server = FastAPI()
@@ -137,3 +81,17 @@ def test_a_body_that_is_no_json_is_refused_and_not_told_again(body: str) -> None
     )
     assert answer.status_code == 422, answer.text
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("path", "task"), [("/train/", "activefreq"), ("/scoring/", "acselect")])
+def test_parameters_of_one_task_that_are_no_object_are_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str, task: str
+) -> None:
+    app = SimpleNamespace(_trainers={"activefreq": None}, _scoring_methods={"acselect": None})
+    monkeypatch.setattr(lib.routes, "app_instance", lambda: app)
+    server = FastAPI()
+    serve_routes(server, door=Door(upload_bytes=1), dicomweb=False)
+    client = TestClient(server, base_url="http://localhost", raise_server_exceptions=False)
+    for value in ("x", 5):
+        answer = client.post(path, json={task: value})
+        assert (answer.status_code, f"for '{task}'" in answer.json()["detail"]) == (422, True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fastapi import HTTPException
 from monailabel.endpoints import datastore
 from starlette.datastructures import UploadFile
 
+import lib.received
 from activefreq.files.volumes import Geometry, write_mask
 from lib.routes import in_thread
 from lib.suggested_segments import refuse_suggestions, refuse_uploaded_suggestions, suggested_values
@@ -103,7 +105,9 @@ def test_only_what_will_be_learned_is_refused_wherever_it_would_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, refused: bool
 ) -> None:
     saved: list[str] = []
-    monkeypatch.setattr(datastore, "save_label", lambda tasks, image, *_: saved.append(image))
+    store = SimpleNamespace(save_label=lambda image, *_: saved.append(image))
+    app = SimpleNamespace(datastore=lambda: store, on_save_label=lambda *_: None)
+    monkeypatch.setattr(lib.received, "app_instance", lambda: app)
     label = UploadFile(io.BytesIO(write_label(tmp_path, 1, 2).read_bytes()), filename="label.nii.gz")
     save = in_thread(datastore.api_save_label, of_task=False)
     params = json.dumps({**told((LESION, 1), (ADD, 2)), "model": "activefreq"})

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -67,4 +69,17 @@ def test_an_upload_whose_image_is_gone_is_none(store: Path, tmp_path: Path) -> N
     add(store, tmp_path, "a")
     next((store / "a").glob("*.nrrd")).unlink()
     assert Uploads(str(store)).remove_expired() == 1
+    assert list(store.iterdir()) == []
+
+
+def test_an_upload_for_which_there_is_no_room_leaves_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(source: str, target: str) -> None:
+        Path(target).write_bytes(b"vox")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "move", move)
+    with pytest.raises(OSError, match="No space left"):
+        add(store, tmp_path, "big")
     assert list(store.iterdir()) == []

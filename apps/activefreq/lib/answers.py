@@ -49,7 +49,8 @@ def is_full_disk(error: OSError) -> bool:
 def http_errors() -> Iterator[None]:
     """Within the block, bad input answers 422, and what is not there (any more) 404.
 
-    A broken checkpoint answers 503, a full disk or memory 507, a DICOMweb server that does not answer 502.
+    A broken checkpoint answers 503, as do studies that cannot be written; a full disk or memory 507, a DICOMweb server
+    that does not answer 502.
     """
     try:
         yield
@@ -78,4 +79,9 @@ def http_errors() -> Iterator[None]:
     except OSError as error:
         if is_full_disk(error):
             raise HTTPException(507, "the server's disk is full; nothing was changed") from error
+        if error.errno == errno.EROFS:
+            raise HTTPException(503, "the studies cannot be written: their disk is read-only") from error
+        if isinstance(error, PermissionError):
+            reason = "the studies cannot be written (or not be read): the server has no right to a file or folder there"
+            raise HTTPException(503, reason) from error
         raise

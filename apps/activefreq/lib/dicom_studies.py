@@ -230,9 +230,9 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
             return found
 
     def _search(self, filters: Mapping[str, Any]) -> list[Dataset]:
-        with dicomweb_errors():
+        with dicomweb_errors("its list of series"):
             rows = self._client.search_for_series(search_filters=dict(filters), get_remaining=True)
-        return [Dataset.from_json(row) for row in rows]
+            return [Dataset.from_json(row) for row in rows]
 
     def _search_images(self) -> list[str]:
         found = {str(row.SeriesInstanceUID): row for filters in self._filters for row in self._search(filters)}
@@ -256,16 +256,16 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         return {s.image: s for s in sorted(present.values()) if s.image in images}
 
     def _describe(self, uid: str, *, study: str) -> SegmentationSeries:
-        with dicomweb_errors():
+        with dicomweb_errors(f"what it tells of the series {uid}"):
             found = self._client.retrieve_series_metadata(study, uid)
-        described = Dataset.from_json(found[0]) if found else Dataset()
-        references = described.get("ReferencedSeriesSequence") or []
-        return SegmentationSeries(
-            made=str(described.get("ContentDate") or "") + str(described.get("ContentTime") or ""),
-            uid=uid,
-            study=study,
-            image=str(references[0].SeriesInstanceUID) if references else "",
-        )
+            described = Dataset.from_json(found[0]) if found else Dataset()
+            references = described.get("ReferencedSeriesSequence") or []
+            return SegmentationSeries(
+                made=str(described.get("ContentDate") or "") + str(described.get("ContentTime") or ""),
+                uid=uid,
+                study=study,
+                image=str(references[0].SeriesInstanceUID) if references else "",
+            )
 
     def _check_listed(self, image_id: str) -> None:
         if image_id not in self.list_images():
@@ -296,11 +296,11 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
     def _describe_image(self, image_id: str) -> Dataset:
         """What the server tells of a series. Raises `HTTPException` (404) if there is none (any more)."""
-        with dicomweb_errors():
+        with dicomweb_errors(f"what it tells of the series {image_id}"):
             found = self._client.search_for_series(search_filters={"SeriesInstanceUID": image_id})
-        for row in map(Dataset.from_json, found):
-            if row.SeriesInstanceUID == image_id:
-                return row
+            for row in map(Dataset.from_json, found):
+                if row.SeriesInstanceUID == image_id:
+                    return row
         raise _no_series(image_id)
 
     def _ask_count(self, row: Dataset) -> int:
@@ -309,9 +309,9 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         if count is not None:
             return count
         study, series = str(row.StudyInstanceUID), str(row.SeriesInstanceUID)
-        with dicomweb_errors():
+        with dicomweb_errors(f"its list of the images of the series {series}"):
             found = self._client.search_for_instances(study, series, get_remaining=True)
-        return len({str(Dataset.from_json(instance).SOPInstanceUID) for instance in found})
+            return len({str(Dataset.from_json(instance).SOPInstanceUID) for instance in found})
 
     def _series_folder(self, image_id: str) -> Path:
         """Where the series' own files are; MONAI Label looks for them beside the volume."""
@@ -321,7 +321,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         study = str(self._describe_image(image_id).StudyInstanceUID)
         with self._temporary_folder() as temporary:
             series = temporary / image_id
-            with dicomweb_errors():
+            with dicomweb_errors(f"the series {image_id}"):
                 dicom_web_download_series(study, image_id, str(series), self._client, self._fetch_by_frame)
             # Asked after the download: what arrived during it counts.
             described = self._describe_image(image_id)
@@ -355,7 +355,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                 return
             with self._temporary_folder() as temporary:
                 series = temporary / segmentation.uid
-                with dicomweb_errors():
+                with dicomweb_errors(f"the series {segmentation.uid}"):
                     dicom_web_download_series(
                         segmentation.study, segmentation.uid, str(series), self._client, self._fetch_by_frame
                     )
@@ -367,12 +367,29 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
                 info = {"SeriesInstanceUID": segmentation.uid, "StudyInstanceUID": segmentation.study}
                 StudiesFolder.save_label(self, image_id, str(label), FINAL, info)
 
+    def make_segmentation(self, image_id: str, label: str, label_info: Mapping[str, Any]) -> Path:
+        """A new file, which the caller removes, of a label as DICOM-SEG.
+
+        Args:
+            image_id: Of an image that is here.
+            label: File.
+            label_info: Under `label_info` what the segments are called, a list of {"name": text, "idx": value}.
+
+        Raises:
+            InputError: The label is empty, or not on the image's grid, or the names cannot be read.
+        """
+        image = StudiesFolder.get_image_uri(self, image_id)
+        return self._write_segmentation(image_id, label, _segments(_label_values(label, image), label_info))
+
+    def _write_segmentation(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> Path:
+        file = Path(nifti_to_dicom_seg(str(self._series_folder(image_id)), label, segments))
+        if not file.is_file():
+            raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
+        return file
+
     def _store(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> dict[str, Any]:
         """Puts a label on the server as a DICOM-SEG and returns what identifies it."""
-        file = nifti_to_dicom_seg(str(self._series_folder(image_id)), label, segments)
-        if not Path(file).is_file():
-            raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
-        with _removed(file):
+        with _removed(self._write_segmentation(image_id, label, segments)) as file:
             dataset = pydicom.dcmread(file)
             with dicomweb_errors():
                 answer = self._client.store_instances([dataset])
@@ -392,12 +409,19 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
 
 @contextlib.contextmanager
-def dicomweb_errors() -> Iterator[None]:
-    """Within the block, trouble with the DICOMweb server answers 502 and says so."""
+def dicomweb_errors(answer: str = "its answer") -> Iterator[None]:
+    """Within the block, trouble with the DICOMweb server answers 502 and says so; `answer` is what is read there."""
     try:
         yield
     except requests.RequestException as error:
         raise HTTPException(502, f"the DICOMweb server does not answer as it should: {error}") from error
+    except (HTTPException, OSError, MemoryError):
+        raise  # none of that server's doing
+    except Exception as error:  # what is no DICOM can be wrong in any way
+        reason = last_line(error) or type(error).__name__
+        raise HTTPException(
+            502, f"the DICOMweb server does not answer as it should: {answer} cannot be read: {reason}"
+        ) from error
 
 
 def _no_series(image_id: str) -> HTTPException:
@@ -446,7 +470,7 @@ def _segmentation_file(series: Path) -> str:
 
 
 @contextlib.contextmanager
-def _removed(path: str) -> Iterator[Path]:
+def _removed(path: str | Path) -> Iterator[Path]:
     """Removes a file when the block ends."""
     try:
         yield Path(path)
@@ -484,12 +508,17 @@ def _segments(values: Sequence[int], label_info: Mapping[str, Any]) -> list[dict
         values: Of the label.
         label_info: As the clients send it: under `label_info`, a list of {"name": ..., "idx": value}.
     """
+    named = named_segments(label_info)
+    return [_segment(value, str(named.get(value, {}).get("name") or f"label {value}")) for value in values]
+
+
+def named_segments(label_info: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """The entries of `label_info` by the values of the label. Raises `InputError` if they cannot be read."""
     entries = label_info.get("label_info") or []
     try:
-        named = {int(entry.get("idx", order)): entry for order, entry in enumerate(entries, 1)}
+        return {int(entry.get("idx", order)): entry for order, entry in enumerate(entries, 1)}
     except (TypeError, ValueError, AttributeError):
         raise InputError('label_info must be a list of {"name": text, "idx": number}') from None
-    return [_segment(value, str(named.get(value, {}).get("name") or f"label {value}")) for value in values]
 
 
 def _segment(value: int, name: str) -> dict[str, Any]:

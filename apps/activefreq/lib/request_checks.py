@@ -12,7 +12,7 @@ import json
 import math
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,11 +32,15 @@ searched for Python modules by the processes that train."""
 JSON_BYTES = 1 << 20
 """The longest body that is no file."""
 
-TASK_BYTES = 1 << 16
-"""The longest parameters of a task that runs in a process of its own."""
+TASK_BYTES = 1 << 15
+"""The longest parameters of a task that runs in a process of its own. MONAI Label may give it them twice, in one
+argument, and Linux starts no process with one of 128 kB: the task would wait for ever, and all others behind it."""
 
 HALVES = (".mhd", ".nhdr")
 """Headers that are read with a file beside them; what lies beside an upload is not its sender's."""
+
+LOGGED = ("id", "image", "label", "tag")
+"""What MONAI Label writes into its log before it looks for it; with line ends a request could make up entries."""
 
 _DEPTH = 32
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -107,6 +111,8 @@ def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
                 # Posted to all tasks at once, the entries are those of each task.
                 for params in (parsed, *(entry for entry in parsed.values() if isinstance(entry, dict))):
                     check_params(params)
+        elif name in LOGGED and isinstance(value, str) and not value.isprintable():
+            raise HTTPException(422, f"the {name} {value[:80]!r} cannot be used: it has characters that are not shown")
         elif name == "session_id" and value:
             check_session(value)
         elif name == "uncompress" and value:
@@ -118,6 +124,13 @@ def check_arguments(arguments: Mapping[str, Any], *, of_task: bool) -> None:
         for file in value if isinstance(value, list) else [value]:
             if isinstance(file, UploadFile):
                 check_upload(file)
+
+
+def check_entries(params: Mapping[str, Any] | None, tasks: Collection[str]) -> None:
+    """Raises `HTTPException` (422) unless what parameters for all tasks at once say for one of them is an object."""
+    for name, value in (params or {}).items():
+        if name in tasks and value is not None and not isinstance(value, dict):
+            raise HTTPException(422, f"params must have a JSON object for {name!r}, not {str(value)[:80]!r}")
 
 
 def check_session(session_id: str) -> None:

@@ -2,7 +2,7 @@
 
 MONAI Label's endpoints do their work in the server's only loop, so that nobody else is answered meanwhile, and answer
 most of what they do not like with a bare 500. Here the same endpoints run in threads, behind the checks of
-`request_checks`, and what goes wrong is said. Inference has an endpoint of its own.
+`request_checks`, and what goes wrong is said. Inference has an endpoint of its own, see `inference`.
 
 Not served are those for which this app has nothing (whole-slide images, inference in batches), and those that let
 anybody replace or remove the weights, or restart the app.
@@ -11,42 +11,46 @@ anybody replace or remove the weights, or restart the app.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import params as parameters
-from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.endpoints import activelearning, datastore, infer, info, login, logs, model, ohif, proxy, scoring, train
+from monailabel.endpoints import activelearning, datastore, info, login, logs, model, ohif, proxy, scoring, train
 from monailabel.endpoints import session as sessions
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from lib.answers import http_errors
 from lib.clients import remember_browser
-from lib.request_checks import Door, check_arguments, check_params, check_session, parse_object
+from lib.dicom_proxy import passed_on
+from lib.inference import run_inference
+from lib.received import create_session, pack_dataset, save_image, save_label
+from lib.request_checks import Door, check_arguments, check_entries, parse_object
 from lib.suggested_segments import refuse_uploaded_suggestions
 from lib.task_queue import cancel_waiting, install_queue
 
 PATH = "/infer/{model}"
 TASKS = (train, scoring, activelearning)
 """Modules of endpoints whose `params` are those of a task."""
+INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
+    datastore.api_add_image: save_image,
+    datastore.api_save_label: save_label,
+    datastore.api_download_dataset: pack_dataset,
+    sessions.api_create_session: create_session,
+}
+"""What is called in place of an endpoint that leaves files behind where it fails."""
 OWN_ROUTES = ("/", "/favicon.ico", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/static")
 """Of the server itself, that stay as they are."""
 
@@ -128,102 +132,33 @@ def in_thread(endpoint: Endpoint, *, of_task: bool) -> Callable[..., Any]:
         check_arguments(arguments, of_task=of_task)
         _check_call(endpoint, arguments)
         cancelled = cancel_waiting("train") if endpoint is train.api_stop else []
-        with cleaned_up(arguments):
-            answer = asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
+        own = INSTEAD.get(endpoint)
+        answer = own(**arguments) if own else asyncio.run(endpoint(**arguments))  # type: ignore[arg-type]
         if cancelled and answer is None:
             answer = cancelled[-1]
         if isinstance(answer, FileResponse) and not Path(answer.path).is_file():
             raise HTTPException(404, "there is no such file")
-        if endpoint is datastore.api_download_dataset:
-            # The archive was made for this answer alone; MONAI Label leaves it in the folder of temporary files.
-            answer.background = BackgroundTask(Path(answer.path).unlink, missing_ok=True)
         return answer
 
     return _dressed(run, endpoint)
-
-
-@contextlib.contextmanager
-def cleaned_up(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Removes the copies of uploaded files that an endpoint made, if it fails: its background tasks do so otherwise."""
-    try:
-        yield
-    except BaseException:
-        for value in arguments.values():
-            for task in value.tasks if isinstance(value, BackgroundTasks) else ():
-                task.func(*task.args, **task.kwargs)
-        raise
-
-
-def passed_on(endpoint: Endpoint) -> Callable[..., Any]:
-    """An endpoint of the way to the DICOMweb server, in a thread, that cannot be led to other parts of that server."""
-
-    async def run(request: Request, path: str, **arguments: Any) -> Any:
-        if ".." in unquote(unquote(path)):
-            raise HTTPException(404, f"there is no {path[:80]!r}")
-        await request.body()  # where it arrives; from here on the request holds it
-        return await run_in_threadpool(lambda: asyncio.run(endpoint(request=request, path=path, **arguments)))  # type: ignore[arg-type]
-
-    return _dressed(run, endpoint)
-
-
-# Not `async`: such a function runs in a thread, and the server answers others meanwhile.
-def run_inference(
-    background_tasks: BackgroundTasks,
-    model: str,
-    image: str = "",
-    session_id: str = "",
-    params: str = Form("{}"),
-    file: UploadFile = File(None),
-    label: UploadFile = File(None),
-    output: infer.ResultType | None = None,
-) -> Any:
-    """Checks what MONAI Label does not, then lets it do the rest."""
-    checked = parse_params(params)
-    check_arguments({"file": file, "label": label}, of_task=True)
-    if label and (label.filename or "").endswith(".bin"):
-        raise HTTPException(422, "a previous mask must be an image file that has the grid of its image")
-    app = app_instance()
-    if output == infer.ResultType.dicom_seg and not isinstance(app.datastore(), DICOMWebDatastore):
-        raise HTTPException(422, "output=dicom_seg is for studies of a DICOMweb server, which these are not")
-    if session_id:
-        # What the address names beside the session would be taken if the session ended meanwhile.
-        image = ""
-        check_session(session_id)
-        sessions = app.sessions()
-        if sessions is None or sessions.get_session(session_id) is None:
-            raise HTTPException(404, f"there is no session {session_id!r}; it may have expired")
-    elif not file:
-        if not image:
-            raise HTTPException(422, "the request names no image: give image, session_id or file")
-        app.datastore().get_image_uri(image)
-    with cleaned_up({"background_tasks": background_tasks}):
-        return infer.run_inference(background_tasks, model, image, session_id, json.dumps(checked), file, label, output)
-
-
-def parse_params(params: str) -> dict[str, Any]:
-    """The `params` of a request. A `label` in them is the name of a structure; it would hide an uploaded mask.
-
-    Raises:
-        HTTPException: 422 if they are no JSON object, or set what is not theirs to set.
-    """
-    parsed = parse_object("params", params)
-    check_params(parsed)
-    parsed.pop("label", None)
-    return parsed
 
 
 def _check_call(endpoint: Endpoint, arguments: dict[str, Any]) -> None:
     """What one endpoint alone is to be checked for.
 
     Raises:
-        HTTPException: 404 for a task that is not there, before a process is started for it; 422 for a final label with
-            suggested regions in it, wherever the studies are.
+        HTTPException: 404 for a task that is not there, before a process is started for it; 422 for parameters of one
+            that are no object, and for a final label with suggested regions in it, wherever the studies are.
     """
     if endpoint is datastore.api_save_label:
         if arguments["tag"] in ("", DefaultLabelTag.FINAL.value):
             refuse_uploaded_suggestions(arguments["label"], parse_object("params", arguments["params"]))
     elif endpoint is train.api_run_model:
         app_instance().check_trainer(arguments["model"])
+    elif endpoint is train.api_run:
+        check_entries(arguments["params"], app_instance()._trainers)
+    elif endpoint is scoring.api_run:
+        check_entries(arguments["params"], app_instance()._scoring_methods)
     elif endpoint is scoring.api_run_method:
         app_instance().check_scoring_method(arguments["method"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+import uuid
 from pathlib import Path
 
 from monailabel.utils.sessions import SessionInfo, Sessions
@@ -22,6 +23,18 @@ class Uploads(Sessions):  # type: ignore[misc]
         except Exception as error:  # an empty or damaged description can be wrong in any way
             logger.warning("The upload %s cannot be used: %s", session_id, error)
             return None
+
+    def add_session(
+        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
+    ) -> tuple[str, SessionInfo]:
+        """Keeps a file or a folder, which is moved; whole or not at all."""
+        session_id = session_id or str(uuid.uuid1())
+        try:
+            added: tuple[str, SessionInfo] = super().add_session(data_file, expiry, uncompress, session_id)
+        except BaseException:
+            self.remove_session(session_id)
+            raise
+        return added
 
     def remove_expired(self) -> int:
         """Removes what is older than it may be, and returns how much that was."""
