@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import numpy as np
 import torch
 
 from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
-from activefreq.acselect.scores import ScoreConfig
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.drawing import draw_samples
@@ -33,12 +31,12 @@ from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.panels import write_panels
-from activefreq.evaluation.plan import Plan, parse_option, parse_policy, parse_value
+from activefreq.evaluation.plan import Plan, parse_human, parse_option, parse_policy, parse_score
 from activefreq.evaluation.report import write_report
 from activefreq.evaluation.robot import RemoteBackend
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import Shard, evaluate, prepare_workers
-from activefreq.evaluation.users import USERS, HumanConfig
+from activefreq.evaluation.users import USERS
 from activefreq.models.config import MIRRORS
 
 
@@ -262,12 +260,6 @@ def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
 def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
     """What is to be evaluated, as the options say."""
     acselect = dict(parse_option(text) for text in options.acselect)
-    human = {key: parse_value(value) for key, value in (parse_option(text) for text in options.human)}
-    try:
-        person = HumanConfig(**human)
-    except TypeError:
-        known = ", ".join(asdict(HumanConfig()))
-        raise InputError(f"the human has the options {known}, not {', '.join(human)}") from None
     identity = {name: getattr(options, name) for name in ("images", "labels", "label_value", "group", "resize")}
     notes = {
         name: getattr(options, name) for name in ("slices", "min_area", "part", "exclude", "limit", "start", "device")
@@ -281,9 +273,9 @@ def make_plan(options: argparse.Namespace, description: dict[str, Any]) -> Plan:
             stop_iou=None if options.all_clicks else max(options.iou),
             automatic_start=options.start == "auto",
             nsd_tolerance=options.nsd_tolerance,
-            score=ScoreConfig(),
+            score=parse_score(acselect),
         ),
-        human=person,
+        human=parse_human(options.human),
         seed=options.seed,
         backend={**description, **identity},
         notes=notes,

@@ -3,8 +3,8 @@
 
   python scripts/ring_labels.py --images cavity/images --labels cavity/labels --output rings
 
-writes rings/images and rings/labels for 2D images of 8 or 16 bits. Where the model shows no ring, there is none. See
-activefreq.data.rings.
+writes rings/images and rings/labels, for images of 8 bits and grey ones of 16. Any other image ends it before
+anything is written. Where the model shows no ring, there is none. See activefreq.data.rings.
 """
 
 from __future__ import annotations
@@ -59,8 +59,11 @@ def run(options: argparse.Namespace) -> None:
     samples = draw_samples(samples, part=options.part).verified()
     for problem in samples.problems:
         print(f"ring_labels: left out {problem}", file=sys.stderr)
-    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
     folder = PartFolder(options.output, ".png")
+    # An image of every file, before the first is written: a run takes long, and all slices of a volume are alike.
+    for index in {reference.pair: index for index, reference in enumerate(samples.references)}.values():
+        folder.check(samples.names[index], samples[index].image)
+    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
     written = 0
     for sample in tqdm(samples, disable=not sys.stderr.isatty(), unit="image"):
         inner = inside_of_outline(sample.target, config.outline)

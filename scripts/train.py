@@ -155,7 +155,12 @@ def _join(name: str) -> torch.device:
     from activefreq.training.distributed import join_launched
 
     device = resolve_device(name)
-    return join_launched(device) if "WORLD_SIZE" in os.environ else device
+    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return join_launched(device)
+    # Some clusters set it for whatever they run.
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError("WORLD_SIZE is set, but not RANK and LOCAL_RANK: several processes are started by torchrun")
+    return device
 
 
 def _request(options: argparse.Namespace, device: torch.device) -> TrainingRequest:

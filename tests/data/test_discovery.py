@@ -206,3 +206,32 @@ def test_a_list_of_files_to_leave_out_that_fits_none_is_a_problem(lesion_folders
     (problem,) = source.problems
     assert str(problem) == "ISIC_8;0 and 1 others: to be left out, but none of these was found"
     assert find_samples(*lesion_folders, exclude=["ISIC_0000002", "ISIC_9"]).problems == ()
+
+
+def test_a_volume_that_cannot_be_read_is_one_problem_and_read_once(volume_folders, monkeypatch):
+    source = find_samples(*volume_folders)
+    broken = source.references[0].pair
+    slices = [reference.name for reference in source.references if reference.pair == broken]
+    assert len(slices) > 1
+    asked = []
+
+    def fail(pair):
+        asked.append(pair)
+        if pair == broken:
+            raise InputError("it is damaged")
+        return read(pair)
+
+    read = samples.read_slices
+    monkeypatch.setattr(samples, "read_slices", fail)
+    verified = source.verified()
+    assert asked.count(broken) == 1
+    assert [str(problem) for problem in verified.problems] == [f"{broken.name}: it is damaged"]
+    assert verified.names == tuple(name for name in source.names if name not in slices)
+
+
+def test_what_was_verified_has_the_digests_of_its_pixels(lesion_folders):
+    source = find_samples(*lesion_folders)
+    assert source.digests == ("",) * len(source)
+    verified = source.verified()
+    assert verified.digests == tuple(sample.digest for sample in source)
+    assert verified.subset([2]).digests == verified.digests[2:3]

@@ -44,6 +44,16 @@ def test_names_and_files_of_names_together(tmp_path, monkeypatch):
             names_of(["a", name])
 
 
+@pytest.mark.parametrize("name", ["a.png", "b.JPG", "c.nii.gz", "d.dcm"])
+def test_the_name_of_an_image_is_a_name_in_its_own_folder_too(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"\x89PNG\xff\xfe")
+    assert names_of([name, "other"]) == {name, "other"}
+    for path in (tmp_path / name, f"folder/{name}"):
+        with pytest.raises(InputError, match="is no list of names; an image is named without its folder"):
+            names_of([str(path)])
+
+
 def test_a_hash_in_a_name_is_part_of_it(tmp_path):
     (tmp_path / "a.txt").write_text("vol_1#k=012\n# all of it\nvol_2 # and this\nvol_3\t#one more\n")
     assert read_names(tmp_path / "a.txt") == {"vol_1#k=012", "vol_2", "vol_3"}

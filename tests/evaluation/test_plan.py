@@ -4,9 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
-from activefreq.acselect.policies import AcSelectPolicy
+from activefreq.acselect.policies import AcSelectConfig, AcSelectPolicy
+from activefreq.acselect.scores import ScoreConfig
 from activefreq.errors import InputError
-from activefreq.evaluation.plan import Plan, PolicySpec, parse_option, parse_policy
+from activefreq.evaluation.plan import Plan, PolicySpec, parse_human, parse_option, parse_policy, parse_score
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.users import HumanConfig, HumanUser
 
@@ -43,6 +44,53 @@ def test_what_is_no_option_is_named(text):
         parse_option(text)
 
 
+def test_the_human_is_read_from_text():
+    assert parse_human([]) == HumanConfig()
+    assert parse_human(["jitter=0.5", "slip=0"]) == HumanConfig(jitter=0.5, slip=0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["jitter=1", "mood=bad", "age=9"], "the human has the options jitter, smaller, slip, border, not mood, age$"),
+        (["jitter=abc"], "human jitter must be a number of at least 0, not 'abc'"),
+        (["slip"], "an option is KEY=VALUE, not 'slip'"),
+    ],
+)
+def test_what_is_no_human_is_named(texts, message):
+    with pytest.raises(InputError, match=message):
+        parse_human(texts)
+
+
+def test_a_score_is_read_from_the_options_of_every_acselect():
+    assert parse_score({}) == ScoreConfig()
+    score = parse_score({"size": "none", "beta": "0.5", "connectivity": "4", "placement": "wrong"})
+    assert score == ScoreConfig(size="none", beta=0.5)
+    with pytest.raises(InputError, match="policy acselect has no option 'mood'"):
+        parse_score({"mood": "bad"})
+    with pytest.raises(InputError, match="alpha must be a number of at least 0, not 'many'"):
+        parse_score({"alpha": "many"})
+
+
+def test_an_acselect_knows_what_it_ranks_by_and_no_other_policy_does():
+    assert parse_policy("acselect:size=none", {"connectivity": "4"}).acselect == AcSelectConfig(
+        size="none", connectivity=4
+    )
+    assert STANDARD.acselect is None
+
+
+def test_the_score_that_is_written_down_is_the_policys_own_or_the_common_one():
+    def plan(score):
+        policies = (STANDARD, parse_policy("acselect:size=none", {}))
+        return Plan(policies=policies, rollout=RolloutConfig(score=score))
+
+    common, other = plan(ScoreConfig()), plan(ScoreConfig(size="log"))
+    sizes = {label: settings["score"]["size"] for label, settings in other.settings()["policies"].items()}
+    assert sizes == {"standard": "log", "acselect:size=none": "none"}
+    assert common.entrants[0].key != other.entrants[0].key
+    assert common.entrants[1].key == other.entrants[1].key
+
+
 def test_every_policy_meets_every_user():
     plan = Plan(policies=(STANDARD, AREA), users=("ideal", "human"))
     assert [entrant.label for entrant in plan.entrants] == ["standard", "area", "standard (human)", "area (human)"]
@@ -63,10 +111,11 @@ def test_keys_change_with_what_matters_and_with_nothing_else():
         keys(seed=1),
         keys(rollout=RolloutConfig(max_clicks=3)),
         keys(backend={"checkpoint": "abc"}),
+        keys(program="0123456789abcdef"),
         keys(users=("human",)),
         keys(users=("human",), human=HumanConfig(jitter=1.0)),
     ]
-    assert len({tuple(key) for key in [*others, same]}) == 6
+    assert len({tuple(key) for key in [*others, same]}) == 7
 
 
 def test_people_are_the_same_again_and_differ_between_images():

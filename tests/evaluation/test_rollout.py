@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fakes import FakeBackend, FakeSource
 
-from activefreq.acselect.policies import make_policy
+from activefreq.acselect.policies import AcSelectConfig, make_policy
+from activefreq.acselect.scores import ScoreConfig
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.evaluation.metrics import intersection_over_union
@@ -147,6 +148,34 @@ def test_what_was_clicked_is_written_down():
     if not second.positive:
         assert second.ape == pytest.approx(entropy, rel=1e-5)
     assert second.score == pytest.approx((second.mpe + second.ape + 1 - second.rgu) * second.area)
+
+
+def test_the_score_is_that_of_the_options():
+    backend = FakeBackend()
+
+    def clicks(name, acselect=None, score=ScoreConfig(), **options):
+        job = Job("a", open_image(backend), make_policy(name, **options), acselect)
+        return next(roll_out(backend, [job], RolloutConfig(max_clicks=3, score=score))).clicks
+
+    paper = AcSelectConfig(size="none")
+    for click in clicks("acselect", paper, size="none"):
+        assert click.score == pytest.approx(click.mpe + click.ape + 1 - click.rgu)
+    for click in clicks("area", score=ScoreConfig(beta=0, gamma=0, size="none")):
+        assert click.score == click.mpe
+
+
+@pytest.mark.parametrize(("connectivity", "area"), [(4, 9), (8, 18)])
+def test_the_region_is_that_of_the_options(connectivity, area):
+    """Two squares that touch at a corner."""
+    sample = FakeSource()[0]
+    target = np.zeros_like(sample.target)
+    target[5:8, 5:8] = target[8:11, 8:11] = True
+    backend = FakeBackend()
+    image = OpenImage(backend, dataclasses.replace(sample, target=target))
+    config = AcSelectConfig(connectivity=connectivity)
+    job = Job("a", image, make_policy("acselect", connectivity=connectivity), config)
+    result = next(roll_out(backend, [job], RolloutConfig(max_clicks=1)))
+    assert result.clicks[0].area == area
 
 
 class Slip:

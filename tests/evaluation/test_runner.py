@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from fakes import FakeBackend, FakeSource
 
 from activefreq.data.pairs import Problem
-from activefreq.errors import InputError
+from activefreq.errors import ActiveFreqError, InputError
 from activefreq.evaluation.plan import Plan, PolicySpec
 from activefreq.evaluation.results import Journal
 from activefreq.evaluation.rollout import RolloutConfig
@@ -177,11 +178,45 @@ def test_other_settings_do_not_take_old_results(tmp_path):
     assert max(len(result.clicks) for results in outcome.results.values() for result in results) == 2
 
 
+def test_another_program_does_not_take_old_results(plain, tmp_path):
+    run(tmp_path)
+    backend = FakeBackend()
+    outcome = run(tmp_path, plan=dataclasses.replace(PLAN, program="another"), make_backend=lambda: backend)
+    assert backend.batches
+    assert timeless_but_for_keys(outcome) == timeless_but_for_keys(plain)
+
+
+def timeless_but_for_keys(outcome):
+    return {
+        label: [dataclasses.replace(result, key="") for result in results]
+        for label, results in timeless(outcome).items()
+    }
+
+
 @pytest.mark.slow
 def test_errors_of_workers_arrive(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))
     with pytest.raises(RuntimeError, match=r"a worker failed:[\s\S]*PowerCutError"):
         run(tmp_path, make_backend=make_fragile, workers=2)
+
+
+class KilledBackend(FakeBackend):
+    """Its process is killed after some questions, as by a system that is out of memory."""
+
+    def answer(self, requests):
+        if len(self.batches) == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(requests)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_said_to_be_and_the_run_goes_on(plain, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))
+    with pytest.raises(ActiveFreqError, match=r"was killed \(out of memory\?\): use fewer --workers; the same command"):
+        run(tmp_path, make_backend=KilledBackend, workers=2, batch_size=2)
+    backend = FakeBackend()
+    assert timeless(run(tmp_path, make_backend=lambda: backend)) == timeless(plain)
+    assert backend.batches
 
 
 @pytest.mark.slow

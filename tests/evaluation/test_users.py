@@ -70,7 +70,13 @@ def test_a_human_repeats_with_their_seed(situation):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"jitter": -1}, "jitter must be at least 0"), ({"slip": 1.5}, "slip must be a share from 0 to 1, not 1.5")],
+    [
+        ({"jitter": -1}, "jitter must be a number of at least 0, not -1"),
+        ({"jitter": "abc"}, "jitter must be a number of at least 0, not 'abc'"),
+        ({"border": float("nan")}, "border must be a number of at least 0, not nan"),
+        ({"slip": 1.5}, "slip must be a share from 0 to 1, not 1.5"),
+        ({"smaller": "half"}, "smaller must be a share from 0 to 1, not 'half'"),
+    ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(InputError, match=message):

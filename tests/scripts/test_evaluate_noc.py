@@ -68,6 +68,15 @@ def test_from_folders_to_table_csv_curve_and_panels(evaluate, lesion_folders, we
     assert summary["settings"]["human"]["slip"] == 0
     table = pd.read_csv(tmp_path / "out" / "clicks.csv")
     assert len(table) == 6 * 6 * 3
+    weighted = table["mpe"] + table["ape"]
+    for policy, expected in {
+        "acselect": weighted * table["area"] ** 0.5,
+        "standard": weighted * table["area"] ** 0.5,
+        "paper": weighted,
+    }.items():
+        rows = (table["policy"] == policy) & table["score"].notna()
+        assert rows.sum() > 6
+        assert table["score"][rows].tolist() == pytest.approx(expected[rows].tolist())
     assert (tmp_path / "out" / "noc.md").read_text().strip() in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "panels").glob("*.png"))) == 2
     assert (tmp_path / "out" / "curve.png").stat().st_size > 1000
@@ -229,7 +238,9 @@ def test_workers_and_batches_change_no_figure(evaluate, lesion_folders, tmp_path
         (["--weights", "nowhere.pt"], "no checkpoint at nowhere.pt"),
         (["--policy", "best"], "policy must be one of"),
         (["--acselect", "size"], "KEY=VALUE"),
-        (["--human", "mood=bad"], "the human has the options jitter, smaller, slip, border, not mood"),
+        (["--policy", "standard", "--acselect", "mood=bad"], "policy acselect has no option 'mood'"),
+        (["--human", "jitter=abc"], "human jitter must be a number of at least 0, not 'abc'"),
+        (["--human", "jitter=1", "mood=bad"], "the human has the options jitter, smaller, slip, border, not mood"),
         (["--iou", "85"], "thresholds lie above 0 and up to 1"),
         (["--slices", "two"], "slices are 'all' or indices"),
         (["--limit", "0"], "limit must be at least 1"),

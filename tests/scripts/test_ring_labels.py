@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 from scipy import ndimage
 from synthetic import grey_ring
@@ -86,6 +87,22 @@ def test_an_object_that_fills_its_image_is_passed_over(ring_labels, cavities, ca
     )  # fmt: skip
     assert code == 0
     assert "0 rings of 1 objects" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint16 colour"])
+def test_an_image_that_png_cannot_hold_is_named_before_anything_is_written(ring_labels, cavities, kind, capsys) -> None:
+    """The second of two."""
+    (cavities / "images" / "heart1.png").unlink()
+    if kind == "float32":
+        Image.fromarray(np.full((128, 128), -0.5, np.float32)).save(cavities / "images" / "heart1.tif")
+    else:
+        colour = sitk.GetImageFromArray(np.full((128, 128, 3), 1000, np.uint16), isVector=True)
+        sitk.WriteImage(colour, str(cavities / "images" / "heart1.png"))
+    code = ring_labels("--images", cavities / "images", "--labels", cavities / "labels", "--output", cavities / "rings")
+    assert code == 2
+    expected = {"float32": "grey of float32", "uint16 colour": "colour of uint16"}[kind]
+    assert f"ring_labels: heart1: {expected} cannot be written as PNG" in capsys.readouterr().err
+    assert not (cavities / "rings").exists()
 
 
 def test_a_missing_folder_is_one_line(ring_labels, tmp_path, capsys) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -22,6 +24,7 @@ from filelock import FileLock
 from synthetic import rgb_blob, write_picture
 from torch.distributed.run import get_args_parser
 
+from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.training.config import TrainingConfig, from_plain, load_preset
@@ -207,7 +210,60 @@ def test_bad_pairs_are_named_and_a_changed_data_set_cannot_be_resumed(
     assert not (tmp_path / "run" / "best.pt").exists()
     bad.write_bytes(whole)
     assert main([*arguments, "--resume"]) == 2
-    assert "has changed: 1 lines of split.csv differ" in capsys.readouterr().err
+    assert "has changed: images/ISIC_0000002 is new" in capsys.readouterr().err
+    bad.write_bytes(whole[:600])
+    label = lesion_folders.labels / "ISIC_0000003_segmentation.png"
+    write_picture(label, np.roll(read_volume(label).array[0] > 0, 3, axis=0))
+    assert main([*arguments, "--resume"]) == 2
+    assert "has changed: images/ISIC_0000003 has changed: its pixels are another" in capsys.readouterr().err
+
+
+def test_a_training_whose_states_are_gone_is_not_begun_anew(
+    main: Callable[[list[str]], int], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    short = [*command, "--output", output, "--set", "stages=[{steps: 3, size: 32}]", "save_every=2"]
+    assert main(short) == 0
+    for state in state_files(output).values():
+        state.unlink()
+    before = (output / "last.pt").read_bytes()
+    assert main([*short, "--resume"]) == 2
+    assert "holds best.pt, but no state to go on from" in capsys.readouterr().err
+    assert (output / "last.pt").read_bytes() == before
+    # Killed between its first checkpoint and its first state: nothing is lost that was not, and it begins again.
+    assert main([*short, "save_every=0", "--resume"]) == 0
+    assert [*state_files(output)] == [3]
+
+
+def test_names_need_not_be_unicode(
+    main: Callable[[list[str]], int], lesions: Path, recipe: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(lesions, tmp_path / "data")
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / kind / "lesion_1.png").rename(tmp_path / "data" / kind / os.fsdecode(b"l\xe4sion.png"))
+    command = [
+        *("--preset", recipe, "--images", tmp_path / "data" / "images", "--labels", tmp_path / "data" / "labels"),
+        *("--validation", "0.3", "--output", tmp_path / "run", "--set", "stages=[{steps: 1, size: 32}]"),
+    ]
+    assert main(command) == 0
+    assert b"l\xe4sion" in (tmp_path / "run" / "split.csv").read_bytes()
+    assert main([*command, "--resume"]) == 0
+
+
+def test_processes_that_nobody_launched_are_told(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*command, "--output", tmp_path / "run"]) == 2
+    assert "several processes are started by torchrun" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main([*command, "--output", tmp_path / "run", "--set", "stages=[{steps: 1, size: 32}]"]) == 0
 
 
 def test_a_checkpoint_that_it_begins_with_brings_its_session_along(

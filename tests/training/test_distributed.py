@@ -13,6 +13,7 @@ from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 from trainees import Picture, blob_pictures, quick_config
 
+from activefreq.errors import InputError
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.config import OptimizerConfig, StageConfig
@@ -109,6 +110,23 @@ def learn(rank: int, world: int, folder: Path | None, *, end: int = 99) -> dict[
     }
 
 
+def begin_otherwise(rank: int) -> dict[str, str]:
+    """What trainings are refused with that have begun with other weights, steps or data in one of the processes."""
+    config = quick_config()
+    told = {}
+    for what in ("state", "step", "number of training pairs"):
+        run = TrainingRun(initial_model(config), config, Mixture([blob_pictures(5 + (rank if "pairs" in what else 0))]))
+        if what == "state" and rank:
+            with torch.no_grad():
+                next(run.model.parameters()).view(-1)[0] += 1e-6
+        if what == "step":
+            run.step = rank
+        with pytest.raises(InputError) as refusal:
+            run.run()
+        told[what] = str(refusal.value)
+    return told
+
+
 LOCAL = quick_config(
     batch_size=5,
     local_steps=2,
@@ -163,6 +181,7 @@ def work(rank: int, folder: Path) -> None:
         "norm": normalize(rank, WORLD),
         "gradients": gradients(rank, WORLD),
         "straight": learn(rank, WORLD, None),
+        "refused": begin_otherwise(rank),
     }
     learn(rank, WORLD, folder / "states", end=2)
     distributed.barrier()
@@ -243,6 +262,12 @@ def test_two_processes_resume_to_the_bit(processes: list[dict[str, Any]]) -> Non
         assert found["resumed"]["told"] == found["straight"]["told"][2:]
         for name, value in found["straight"]["weights"].items():
             assert torch.equal(value, found["resumed"]["weights"][name]), name
+
+
+def test_processes_that_do_not_begin_alike_are_refused_everywhere(processes: list[dict[str, Any]]) -> None:
+    assert processes[0]["refused"] == processes[1]["refused"]
+    for what, message in processes[0]["refused"].items():
+        assert f"begin with another {what}:" in message
 
 
 def test_local_steps_end_in_the_mean_of_trainings_on_parts(processes: list[dict[str, Any]]) -> None:

@@ -121,6 +121,15 @@ def test_three_images_are_enough(studies_folder: Path, tiny_model: InteractiveMo
     )
 
 
+def test_a_batch_is_no_larger_than_an_epoch(studies_folder: Path, tiny_model: InteractiveModel) -> None:
+    huge = dataclasses.replace(QUICK, batch_size=10**12)
+    told: list[FinetuneProgress] = []
+    result = finetune(Checkpoint(tiny_model), find_samples(studies_folder), huge, device="cpu", listener=told.append)
+    whole = dataclasses.replace(QUICK, batch_size=len(result.training) * QUICK.views)
+    again = finetune(Checkpoint(tiny_model), find_samples(studies_folder), whole, device="cpu")
+    assert (result.steps, result.losses) == (QUICK.epochs, again.losses)
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_only_what_did_not_get_worse_is_published(
     studies_folder: Path,

@@ -16,10 +16,10 @@ from activefreq.training.start import initial_model
 
 ORIGIN = Origin(
     (
-        Placement("lesions", "a", "a", "train"),
-        Placement("lesions", "b", "b", "test"),
-        Placement("rings", "c", "c", "validation"),
-        Placement("lesions", "d", "d", "train"),
+        Placement("lesions", "a", "a", "train", ""),
+        Placement("lesions", "b", "b", "test", ""),
+        Placement("rings", "c", "c", "validation", ""),
+        Placement("lesions", "d", "d", "train", ""),
     ),
     "random weights",
     {"revision": None, "packages": {"torch": "2.0"}},

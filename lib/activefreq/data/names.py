@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.formats import VOLUME_SUFFIXES
+from activefreq.files.raster import RASTER_SUFFIXES
 
 LIST_SUFFIXES = (".csv", ".names", ".txt")
 """Extensions of lists of names."""
+_IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *VOLUME_SUFFIXES)
 
 
 def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> frozenset[str]:
@@ -46,14 +49,20 @@ def read_names(path: str | os.PathLike[str], *, column: str | None = None) -> fr
 def names_of(listed: Iterable[str]) -> frozenset[str]:
     """Names, and the names in those that are lists: an existing file, or what is written like one.
 
+    The name of an image file is a name, wherever one stands.
+
     Raises:
-        InputError: What is written like a file is none, or holds no names.
+        InputError: What is written like a file is none, or holds no names; or an image is named with its folder.
     """
     return frozenset().union(*(read_names(name) if _is_list(name) else {name} for name in listed))
 
 
 def _is_list(name: str) -> bool:
     path = Path(name)
+    if path.name.lower().endswith(_IMAGE_SUFFIXES):
+        if len(path.parts) > 1:
+            raise InputError(f"{name}: is no list of names; an image is named without its folder")
+        return False
     return path.is_file() or len(path.parts) > 1 or path.suffix.lower() in LIST_SUFFIXES
 
 

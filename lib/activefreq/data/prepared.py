@@ -57,7 +57,8 @@ class PartFolder:
         return self._image(name).is_file() and self._label(name).is_file()
 
     def write(self, name: str, image: np.ndarray, mask: np.ndarray) -> None:
-        """Writes a pair: image (H, W) or (H, W, 3) uint8, or (H, W) uint16; mask (H, W) bool."""
+        """Writes a pair: an image as `check` takes it, and mask (H, W) bool. Raises `InputError` as that does."""
+        self.check(name, image)
         for path in (self._image(name), self._label(name)):
             path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._image(name)) as temporary:
@@ -65,6 +66,16 @@ class PartFolder:
             Image.fromarray(image).save(temporary, quality=95, subsampling=0)
         with atomic_write(self._label(name)) as temporary:
             Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+
+    def check(self, name: str, image: np.ndarray) -> None:
+        """Raises `InputError` for an image that is not (H, W) or (H, W, 3) uint8, nor, for PNG, (H, W) uint16."""
+        grey = image.ndim == 2
+        if image.dtype == np.uint8 and (grey or (image.ndim == 3 and image.shape[2] == 3)):
+            return
+        if image.dtype == np.uint16 and grey and self.image_suffix == ".png":
+            return
+        kind = f"{'grey' if grey else 'colour'} of {image.dtype}"
+        raise InputError(f"{name}: {kind} cannot be written as {self.image_suffix.removeprefix('.').upper()}")
 
     def _image(self, name: str) -> Path:
         return self.path / "images" / f"{name}{self.image_suffix}"

@@ -7,7 +7,7 @@ import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -49,12 +49,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleReference:
-    """Where a sample lies: a slice of a pair of files (slice 0 of a 2D pair)."""
+    """Where a sample lies: a slice of a pair of files (slice 0 of a 2D pair).
+
+    Attributes:
+        digest: `Sample.digest` as of its last check (`SampleSource.verified`); empty before.
+    """
 
     name: str
     group: str
     pair: Pair
     k: int
+    digest: str = ""
 
 
 class SampleSource:
@@ -90,6 +95,10 @@ class SampleSource:
     def groups(self) -> tuple[str, ...]:
         return tuple(reference.group for reference in self.references)
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(reference.digest for reference in self.references)
+
     def __len__(self) -> int:
         return len(self.references)
 
@@ -97,10 +106,13 @@ class SampleSource:
         """Reads a sample; raises `InputError` naming it if its files cannot be used, else `IndexError`."""
         reference = self.references[operator.index(index)]
         try:
-            image = self._images.get(reference.pair, read_slices)
-            target = self._targets.get(reference.pair, lambda pair: read_targets(pair, self._label_value))
+            return self._read(reference)
         except InputError as error:
             raise InputError(f"{reference.name}: {error}") from error
+
+    def _read(self, reference: SampleReference) -> Sample:
+        image = self._images.get(reference.pair, read_slices)
+        target = self._targets.get(reference.pair, lambda pair: read_targets(pair, self._label_value))
         return Sample(reference.name, image[reference.k], target[reference.k], reference.group)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -115,22 +127,26 @@ class SampleSource:
         return SampleSource(chosen, problems=self.problems, label_value=self._label_value)
 
     def verified(self, *, progress: bool = False) -> SampleSource:
-        """Reads every sample once; returns a source without the unreadable ones, which become problems.
+        """Reads every sample once; returns a source with digests, without the unreadable ones, which become problems.
 
         Discovery reads all labels, but of the images only the headers; this finds the truncated ones before a
-        long run does.
+        long run does. A pair of files that cannot be read is one problem, however many slices it has.
 
         Raises:
             InputError: No sample is left.
         """
-        good, problems = [], list(self.problems)
-        for index in tqdm(range(len(self)), desc="Checking images", unit="image", disable=not progress):
+        good: list[SampleReference] = []
+        broken: dict[Pair, Problem] = {}
+        for reference in tqdm(self.references, desc="Checking images", unit="image", disable=not progress):
+            if reference.pair in broken:
+                continue
             try:
-                self[index]
+                sample = self._read(reference)
             except InputError as error:
-                problems.append(Problem(self.references[index].name, str(error)))
+                broken[reference.pair] = Problem(reference.pair.name, str(error))
             else:
-                good.append(self.references[index])
+                good.append(replace(reference, digest=sample.digest))
+        problems = [*self.problems, *broken.values()]
         if not good:
             raise InputError(f"no image can be read; the first of {len(problems)} problems is {problems[0]}")
         return SampleSource(good, problems=problems, label_value=self._label_value)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from activefreq.acselect.policies import Policy, make_policy
+from activefreq.acselect.policies import AcSelectConfig, Policy, make_policy
+from activefreq.acselect.scores import ScoreConfig
 from activefreq.errors import InputError
+from activefreq.evaluation.program import program_digest
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.users import USERS, HumanConfig, HumanUser
 
@@ -26,6 +29,11 @@ class PolicySpec:
 
     def __post_init__(self) -> None:
         make_policy(self.name, **self.options)
+
+    @property
+    def acselect(self) -> AcSelectConfig | None:
+        """What the policy ranks by if it is an AcSelect."""
+        return AcSelectConfig(**self.options) if self.name == "acselect" else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PolicySpec, (self.label, self.name, dict(self.options))
@@ -60,6 +68,7 @@ class Plan:
             matter.
         backend: What identifies the backend (such as the hash of a checkpoint) and the images, for
             `Entrant.key`.
+        program: What identifies the code, for `Entrant.key`: results of another one are not this one's.
         notes: What else should stand in the summary.
     """
 
@@ -70,6 +79,7 @@ class Plan:
     human: HumanConfig = field(default_factory=HumanConfig)
     seed: int = 0
     backend: Mapping[str, Any] = field(default_factory=dict)
+    program: str = field(default_factory=program_digest)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,15 +120,20 @@ class Plan:
         policy = make_policy(entrant.policy.name, seed=[*seed, 0], **entrant.policy.options)
         return policy if entrant.user == "ideal" else HumanUser(policy, seed=[*seed, 1], config=self.human)
 
+    def _score(self, policy: PolicySpec) -> ScoreConfig:
+        """Of the region score that is written down for the policy's clicks."""
+        return policy.acselect or self.rollout.score
+
     def _key(self, policy: PolicySpec, user: str) -> str:
         settings = {
             "policy": policy.name,
             "options": dict(policy.options),
             "user": user,
             "human": asdict(self.human) if user == "human" else None,
-            "rollout": asdict(self.rollout),
+            "rollout": asdict(dataclasses.replace(self.rollout, score=self._score(policy))),
             "seed": self.seed,
             "backend": dict(self.backend),
+            "program": self.program,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
         return f"{policy.name}-{user}-{digest[:16]}"
@@ -127,7 +142,12 @@ class Plan:
         """All of it as plain values, for `summary.json`."""
         return {
             "policies": {
-                entrant.label: {"policy": entrant.policy.name, "user": entrant.user, **entrant.policy.options}
+                entrant.label: {
+                    "policy": entrant.policy.name,
+                    "user": entrant.user,
+                    "score": asdict(self._score(entrant.policy)),
+                    **entrant.policy.options,
+                }
                 for entrant in self.entrants
             },
             "thresholds": list(self.thresholds),
@@ -136,6 +156,7 @@ class Plan:
             **asdict(self.rollout),
             "nsd_at": list(self.rollout.nsd_at),
             **self.backend,
+            "program": self.program,
             **self.notes,
         }
 
@@ -156,6 +177,22 @@ def parse_policy(text: str, acselect: Mapping[str, str]) -> PolicySpec:
     options.update(dict(parse_option(part) for part in tail.split(",")) if tail else {})
     label = options.pop("label", text)
     return PolicySpec(label, name, {key: parse_value(value) for key, value in options.items()})
+
+
+def parse_score(acselect: Mapping[str, str]) -> ScoreConfig:
+    """The region score that options for every "acselect" mean; raises `InputError` naming one that cannot be meant."""
+    config = parse_policy("acselect", acselect).acselect
+    return ScoreConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ScoreConfig)})
+
+
+def parse_human(texts: Sequence[str]) -> HumanConfig:
+    """Reads the options of the human user, each KEY=VALUE; raises `InputError` naming what cannot be meant."""
+    values: dict[str, Any] = {key: parse_value(value) for key, value in map(parse_option, texts)}
+    known = [field.name for field in dataclasses.fields(HumanConfig)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise InputError(f"the human has the options {', '.join(known)}, not {', '.join(unknown)}")
+    return HumanConfig(**values)
 
 
 def parse_option(text: str) -> tuple[str, str]:

@@ -25,8 +25,8 @@ class ClickRecord:
         iou: IoU with the target after it.
         nsd: Normalized surface Dice after it, where that was asked for.
         mpe: Measures (`RegionScores`) of the mislabeled region that was clicked, before the click, and its
-            region score; None if the pixel was labelled rightly (a first click has a region: all that is
-            missing).
+            region score (of AcSelect's own options, or the plan's for other policies); None if the pixel was
+            labelled rightly (a first click has a region: all that is missing).
         ape: See mpe.
         rgu: |p* - p_mean|, see mpe.
         area: Pixels, see mpe.

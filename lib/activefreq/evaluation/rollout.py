@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from activefreq.acselect.policies import Policy
+from activefreq.acselect.policies import AcSelectConfig, Policy
 from activefreq.acselect.regions import mislabeled_regions
 from activefreq.acselect.scores import ScoreConfig, measure_regions, region_score
 from activefreq.clicks import Click
@@ -35,7 +35,7 @@ class RolloutConfig:
         automatic_start: Begin with the model's own mask without clicks, and score it.
         nsd_at: Numbers of clicks after which the normalized surface Dice is measured; also after the last.
         nsd_tolerance: In pixels.
-        score: Of the region score that is written down for each click.
+        score: Of the region score that is written down for each click, where a job has no `acselect`.
     """
 
     max_clicks: int = 20
@@ -94,11 +94,19 @@ class OpenImage:
 
 @dataclass(frozen=True)
 class Job:
-    """One policy (or user) on one image; `key` as in `ImageResult`."""
+    """One policy (or user) on one image.
+
+    Attributes:
+        key: As in `ImageResult`.
+        image: What is clicked on.
+        policy: Who clicks.
+        acselect: What an AcSelect policy ranks by: the clicked regions are measured and scored as it does.
+    """
 
     key: str
     image: OpenImage
     policy: Policy
+    acselect: AcSelectConfig | None = None
 
 
 Request = tuple[OpenImage, State, Click]
@@ -196,7 +204,9 @@ class _Annotation:
         return surface_dice(self.state.mask, self.job.image.target, tolerance=self._config.nsd_tolerance)
 
     def _clicked_region(self, click: Click) -> dict[str, float | None]:
-        regions = mislabeled_regions(self.state.mask, self.job.image.target)
+        own = self.job.acselect
+        connectivity = 8 if own is None else own.connectivity
+        regions = mislabeled_regions(self.state.mask, self.job.image.target, connectivity=connectivity)
         number = int(regions.labels[click.y, click.x]) - 1
         if number < 0:
             return dict.fromkeys(("mpe", "ape", "rgu", "area", "score"))
@@ -206,7 +216,7 @@ class _Annotation:
             "ape": float(scores.ape[number]),
             "rgu": float(scores.deviation[number]),
             "area": float(scores.area[number]),
-            "score": float(region_score(scores, self._config.score)[number]),
+            "score": float(region_score(scores, own or self._config.score)[number]),
         }
 
 

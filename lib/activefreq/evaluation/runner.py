@@ -6,6 +6,7 @@ import datetime
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -123,6 +124,7 @@ def evaluate(
 
     Raises:
         InputError: No image could be used, or there is less than one worker or place in a batch.
+        ActiveFreqError: A worker process was killed.
     """
     if workers < 1 or batch_size < 1:
         raise InputError(f"at least 1 worker and 1 place in a batch are needed, not {workers} and {batch_size}")
@@ -205,7 +207,8 @@ def _annotate(work: _Work, todo: Iterable[_Todo]) -> Iterator[ImageResult | Prob
                 continue
             for entrant in work.plan.entrants:
                 if entrant.key in missing:
-                    yield Job(entrant.key, image, work.plan.person(entrant, sample.name))
+                    person = work.plan.person(entrant, sample.name)
+                    yield Job(entrant.key, image, person, entrant.policy.acselect)
 
     for result in roll_out(backend, jobs(), work.plan.rollout, batch_size=work.batch_size):
         yield result
@@ -229,6 +232,9 @@ def prepare_workers() -> ForkServerContext:
     return context
 
 
+_KILLED = "a worker process was killed (out of memory?): use fewer --workers; the same command goes on from here"
+
+
 def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[ImageResult | Problem]:
     context = prepare_workers()
     tasks, answers = context.Queue(), context.Queue()
@@ -250,6 +256,8 @@ def _run_workers(work: _Work, todo: list[_Todo], workers: int) -> Iterator[Image
                 answer = answers.get(timeout=1.0)
             except queue.Empty:
                 for process in processes:
+                    if process.exitcode == -signal.SIGKILL:
+                        raise ActiveFreqError(_KILLED) from None
                     if process.exitcode not in (None, 0):
                         raise RuntimeError(f"a worker process ended with exit code {process.exitcode}") from None
                 continue

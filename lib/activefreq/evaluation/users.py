@@ -42,11 +42,13 @@ class HumanConfig:
 
     def __post_init__(self) -> None:
         for name in ("jitter", "border"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise InputError(f"human {name} must be at least 0, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 <= value < np.inf):
+                raise InputError(f"human {name} must be a number of at least 0, not {value!r}")
         for name in ("smaller", "slip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"human {name} must be a share from 0 to 1, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 <= value <= 1):
+                raise InputError(f"human {name} must be a share from 0 to 1, not {value!r}")
 
 
 class HumanUser:

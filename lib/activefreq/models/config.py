@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from activefreq.errors import InputError
@@ -19,6 +20,9 @@ class ModelConfig:
         input_size: Side in pixels of the square to which a target crop is resized.
         refine_size: Side in pixels of the square to which a focus crop is resized.
         disk_radius: Radius of a click's disk, in pixels of these squares.
+
+    Raises:
+        InputError: A size or the radius is not above 0.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -26,6 +30,13 @@ class ModelConfig:
     input_size: int = 256
     refine_size: int = 256
     disk_radius: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "refine_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if not 0 < self.disk_radius < math.inf:
+            raise InputError(f"disk_radius must be a number above 0, not {self.disk_radius!r}")
 
 
 MIRRORS = (1, 2, 4)

@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional
 from torchvision.ops import roi_align
 
+from activefreq.errors import InputError
+
 
 class RefinerOutput(NamedTuple):
     """All (B, 1, R, R). `logits` is the answer, `detail` says in logits where it replaces `coarse`."""
@@ -24,9 +26,13 @@ class RefinerOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class RefinerConfig:
-    """Channels of the refine layer; 32 in FocalClick."""
+    """Channels of the refine layer; 32 in FocalClick. Raises `InputError` for less than one."""
 
     channels: int = 32
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise InputError(f"channels must be at least 1, not {self.channels!r}")
 
 
 class ConvBlock(nn.Sequential):

@@ -18,7 +18,7 @@ from activefreq.training.config import TrainingConfig, to_plain
 from activefreq.training.datasets import DataSet, Division, TrainingData, load_data
 from activefreq.training.distributed import rank
 from activefreq.training.engine import Progress, TrainingRun
-from activefreq.training.folder import own_folder, write_records
+from activefreq.training.folder import own_folder, refuse_lost_states, write_records
 from activefreq.training.overlays import overlay
 from activefreq.training.provenance import provenance
 from activefreq.training.publishing import CheckpointWriter, Origin
@@ -93,6 +93,8 @@ def _train(request: TrainingRequest, stop: Callable[[], bool] | None) -> Trainin
     if not first:
         run.run()
         return run
+    if request.resume and not resumed:
+        refuse_lost_states(request.output, request.config)
 
     for problem in data.problems:
         logger.warning("left out %s", problem)
@@ -105,7 +107,7 @@ def _train(request: TrainingRequest, stop: Callable[[], bool] | None) -> Trainin
         "data": to_plain(request.sets),
         **origin.provenance,
     }
-    write_records(request.output, request.config, data.placements, data.problems, record)
+    write_records(request.output, run.config, data.placements, data.problems, record)
     logger.info(
         "%s: %d training pairs an epoch, %d images validated, %d of %d steps done%s",
         request.output,

@@ -24,7 +24,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("cosine", "step")
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:
@@ -76,9 +76,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _require(self.name in OPTIMIZERS, "name", f"one of {', '.join(OPTIMIZERS)}", self.name)
         _require(self.schedule in SCHEDULES, "schedule", f"one of {', '.join(SCHEDULES)}", self.schedule)
-        _require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
-        _require(self.encoder_factor >= 0, "encoder_factor", "at least 0", self.encoder_factor)
-        _require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        _require(0 < self.learning_rate < math.inf, "learning_rate", "a number above 0", self.learning_rate)
+        for name in ("encoder_factor", "weight_decay"):
+            _require(0 <= getattr(self, name) < math.inf, name, "a number of at least 0", getattr(self, name))
+        _require(all(0 <= beta < 1 for beta in self.betas), "betas", "two numbers in [0, 1)", self.betas)
+        _require(0 <= self.drop_at <= 1, "drop_at", "from 0 to 1", self.drop_at)
         _require(self.warmup >= 0, "warmup", "at least 0", self.warmup)
         _require(self.clip is None or self.clip > 0, "clip", "above 0 or null", self.clip)
         _require(self.average is None or 0 <= self.average < 1, "average", "in [0, 1) or null", self.average)
@@ -105,7 +107,8 @@ class LossConfig:
     click_after: int = 0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.click < math.inf, "click", "a number of at least 0", self.click)
+        for name in ("gamma", "coarse", "coarse_dice", "refined", "refined_dice", "detail", "click"):
+            _require(0 <= getattr(self, name) < math.inf, name, "a number of at least 0", getattr(self, name))
         _require(0 < self.click_reach < math.inf, "click_reach", "a number above 0", self.click_reach)
         _require(self.click_after >= 0, "click_after", "at least 0", self.click_after)
 
@@ -130,7 +133,7 @@ class TrainingConfig:
         validation_clicks: Clicks of a validation.
         validation_batch_size: Images of a validation that are clicked on at once.
         save_every: Steps between checkpoints for resuming; 0 for only after validations and at the end.
-        precision: "float32", or "bfloat16" or "float16" for autocast.
+        precision: "float32", or "bfloat16" or "float16" for autocast; "auto" for what the device has instructions for.
         frozen_statistics: Keep the running statistics of batch normalization as they are: a small data set's are
             worse than those of the weights that it begins with.
         workers: Threads that prepare batches ahead; the batches do not depend on it.
@@ -164,7 +167,7 @@ class TrainingConfig:
         _require(len(self.stages) >= 1, "stages", "one or more", self.stages)
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.local_steps >= 1, "local_steps", "at least 1", self.local_steps)
-        _require(self.seed >= 0, "seed", "at least 0", self.seed)
+        _require(0 <= self.seed < 1 << 63, "seed", "from 0 to 2**63 - 1", self.seed)
         sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
         _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
         low, high = self.target_expansion

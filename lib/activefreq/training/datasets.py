@@ -93,12 +93,13 @@ class Division:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a sample has come to: a row of split.csv."""
+    """Where a sample has come to: a row of split.csv. `digest` tells its pixels, see `Sample.digest`."""
 
     data_set: str
     name: str
     group: str
     part: Part
+    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +139,8 @@ def load_data(
     sources = [data_set.find(progress=progress) for data_set in sets]
     placements = [
         [
-            Placement(name, sample, group, data_set.part or division.part_of(group))
-            for sample, group in zip(source.names, source.groups, strict=True)
+            Placement(name, sample, group, data_set.part or division.part_of(group), digest)
+            for sample, group, digest in zip(source.names, source.groups, source.digests, strict=True)
         ]
         for name, data_set, source in zip(names, sets, sources, strict=True)
     ]

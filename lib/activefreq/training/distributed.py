@@ -74,6 +74,15 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     return summed
 
 
+def same_everywhere(value: float, device: torch.device) -> bool:
+    """Whether all processes have the same value, which float64 holds exactly; each of them is told the same."""
+    if world_size() == 1:
+        return True
+    ends = torch.tensor([value, -value], dtype=torch.float64, device=device)
+    distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+    return bool(ends[0] == -ends[1])
+
+
 def average(tensors: Iterable[torch.Tensor], share: float) -> None:
     """Replaces each tensor of floats by the mean of the processes' tensors, in place; others stay.
 

@@ -9,10 +9,11 @@ average the gradients of each step, or the weights every so many steps.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,11 +28,20 @@ from activefreq.errors import ActiveFreqError, InputError
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
 from activefreq.training.batches import Batch, Mixture, PairSource, batches
-from activefreq.training.config import TrainingConfig, differences, from_plain, to_plain
-from activefreq.training.distributed import GlobalBatchStatistics, any_of, average, rank, total, world_size
+from activefreq.training.config import PRECISIONS, TrainingConfig, differences, from_plain, to_plain
+from activefreq.training.distributed import (
+    GlobalBatchStatistics,
+    any_of,
+    average,
+    rank,
+    same_everywhere,
+    total,
+    world_size,
+)
 from activefreq.training.modes import start_training
 from activefreq.training.objective import Passes, autocast, exercise_losses, make_exercise
 from activefreq.training.optimization import learning_rate, make_optimizer
+from activefreq.training.precision import resolve_precision
 from activefreq.training.state import load_newest_state, save_state
 from activefreq.training.validation import ValidationResult, validate
 
@@ -70,7 +80,7 @@ class TrainingRun:
 
     Attributes:
         model: Is trained in place.
-        config: What is done.
+        config: What is done; its precision becomes the one that "auto" is on the device.
         sources: Training data and its weights.
         validation: Validation data, or empty for none.
         folder: Where the states are kept; None keeps none. Only the first process writes.
@@ -98,6 +108,7 @@ class TrainingRun:
     def __post_init__(self) -> None:
         if world_size() > self.config.batch_size:
             raise InputError(f"a batch of {self.config.batch_size} is too small for {world_size()} processes")
+        self.config = replace(self.config, precision=resolve_precision(self.config.precision, self.device))
         self.model.to(self.device).to(memory_format=torch.channels_last)
         decay = self.config.optimizer.average
         self._averaged = (
@@ -175,7 +186,9 @@ class TrainingRun:
 
         Raises:
             ActiveFreqError: The loss, or its gradient, stopped being a number.
+            InputError: The processes of this training do not begin with the same.
         """
+        self._check_alike()
         if self.step >= self.config.steps:
             return True
         start = self.step
@@ -191,6 +204,24 @@ class TrainingRun:
         if self.step < self.config.steps:
             self.save()
         return self.step == self.config.steps
+
+    def _check_alike(self) -> None:
+        """Raises `InputError` in each process if one has another state, data or arithmetic than the others."""
+        if world_size() == 1:
+            return
+        known = {
+            "step": self.step,
+            "number of training pairs": self.sources.length,
+            "number of validation images": len(self.validation),
+            "precision": PRECISIONS.index(self.config.precision),
+            "state": _fingerprint(self.model),
+        }
+        for name, value in known.items():
+            if not same_everywhere(value, self.device):
+                raise InputError(
+                    f"the processes of this training begin with another {name}: they need one folder of data and one "
+                    "of output, which all of them see"
+                )
 
     def _update(self, batch: Batch) -> MeanLosses:
         start_training(self.model, frozen_statistics=self.config.frozen_statistics)
@@ -258,6 +289,14 @@ class TrainingRun:
             self.listener(Progress(self.step, losses, learning_rate(self.step - 1, config), validation, best))
         if last or due or (config.save_every and self.step % config.save_every == 0):
             self.save()
+
+
+def _fingerprint(model: nn.Module) -> int:
+    """48 bits that change with any weight; a sum would depend on the processor too."""
+    digest = hashlib.blake2b(digest_size=6)
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return int.from_bytes(digest.digest())
 
 
 def _torch_seed(seed: int, step: int, rank: int) -> int:

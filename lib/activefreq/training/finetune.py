@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from activefreq.models.interactive import InteractiveModel
 from activefreq.session.segmenter import resolve_device
 from activefreq.training.batches import Mixture
 from activefreq.training.config import OptimizerConfig, StageConfig, TrainingConfig
+from activefreq.training.distributed import world_size
 from activefreq.training.engine import Progress, TrainingRun
 from activefreq.training.memory import CachedPairs
 from activefreq.training.provenance import provenance
@@ -38,7 +39,7 @@ class FinetuneConfig:
     Attributes:
         epochs: Rounds over the training images.
         views: Random views of each image in an epoch.
-        batch_size: Views in an optimizer step.
+        batch_size: Views in an optimizer step; no more than an epoch has.
         validation_share: Share of the groups (patients, or images) that is held out.
         patience: Validations without an improvement after which it ends early; None for never. One follows each epoch.
         validation_images: At most so many held-out images are clicked on.
@@ -179,6 +180,9 @@ def finetune(
     """
     seen = tuple(checkpoint.info.get("finetuned", {}).get("images", ()))
     training, validation, validated_on = hold_out(samples, config.validation_share, seen=seen, seed=config.seed)
+    # Each of several processes has to have a view.
+    most = max(len(training) * config.views, world_size())
+    config = replace(config, batch_size=min(config.batch_size, most))
     steps_per_epoch = math.ceil(len(training) * config.views / config.batch_size)
     plan = _plan(checkpoint.model, config, steps_per_epoch)
     run = TrainingRun(
