@@ -248,3 +248,45 @@ def test_a_label_is_removed_once(folder: Path, label: Path) -> None:
         with pytest.raises(HTTPException) as refusal:
             studies.remove_label(name, tag)
         assert refusal.value.status_code == 404
+
+
+def test_removing_an_image_that_is_a_link_leaves_what_it_leads_to(folder: Path, label: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "archive", ["original.png"])
+    (folder / "linked.png").symlink_to(tmp_path / "archive" / "original.png")
+    studies = open_studies(folder)
+    studies.save_label("linked", str(label), "final", {})
+    (folder / "labels" / "original" / "linked.nii.gz").write_bytes(b"not looked for yet")
+    studies.remove_image("linked")
+    assert (tmp_path / "archive" / "original.png").is_file()
+    assert not (folder / "linked.png").is_symlink()
+    assert [path for path in (folder / "labels").rglob("*") if path.is_file()] == []
+    for _ in range(2):
+        assert sorted(studies.list_images()) == ["four", "one", "three", "two"]
+        with pytest.raises(HTTPException) as refusal:
+            studies.remove_image("linked")
+        assert refusal.value.status_code == 404
+        studies = open_studies(folder)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_name_of_an_image_that_was_removed_is_free_at_once(folder: Path, tmp_path: Path, by_hand: bool) -> None:
+    Image.new("L", (4, 4), 9).save(tmp_path / "other.tif")
+    studies = open_studies(folder)
+    if by_hand:
+        (folder / "one.png").unlink()
+    else:
+        studies.remove_image("one")
+    assert studies.add_image("one", str(tmp_path / "other.tif"), {}) == "one"
+    assert studies.get_image_uri("one") == str(folder / "one.tif")
+
+
+def test_links_that_lead_nowhere_are_no_images_and_no_labels(folder: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "archive", ["original.png"])
+    (folder / "linked.png").symlink_to(tmp_path / "archive" / "original.png")
+    studies = open_studies(folder)
+    assert "linked" in studies.list_images()
+    (tmp_path / "archive" / "original.png").unlink()
+    (folder / "labels" / "final" / "one.nrrd").symlink_to(tmp_path / "archive" / "label.nrrd")
+    studies.refresh()
+    assert sorted(studies.list_images()) == ["four", "one", "three", "two"]
+    assert studies.get_labeled_images() == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import filecmp
 import functools
 import logging
+import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     """Tells versions of a file apart, however fast they follow one another: each is a file of its own."""
     stat = path.stat()
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _dangling(folder: str | Path) -> set[str]:
+    """Names of the links in a folder that lead nowhere."""
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()}
 
 
 def studies_folder(datastore: LocalDatastore) -> Path:
@@ -112,9 +119,8 @@ class StudiesFolder(LocalDatastore):
         with http_errors(), self._guard:
             self._init_from_datastore_file()
             known = self._datastore.objects.get(image_id)
-            if known is not None:
+            if known is not None and (path := self._image_file(image_id, known)).exists():
                 # Its labels would become those of another image.
-                path = Path(self._datastore.image_path()) / self._filename(image_id, known.image.ext)
                 if path.is_file() and filecmp.cmp(path, image_filename, shallow=False):
                     return image_id
                 raise HTTPException(409, f"there is another image {image_id!r}: remove it, or give this another name")
@@ -133,6 +139,22 @@ class StudiesFolder(LocalDatastore):
             self._datastore.objects = {**self._datastore.objects, image_id: entry}
             self._update_datastore_file()
         return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Removes an image and its labels; of an image that is a link, the link and not what it leads to."""
+        with http_errors(), self._guard:
+            self._init_from_datastore_file()
+            entry = self._check_image(image_id)
+            # Also labels that nobody has looked for yet: they would become those of the next image of that name.
+            names = [self._filename(image_id, pattern[1:]) for pattern in self._extensions]
+            for tag in Path(self._datastore.label_path(None)).iterdir():
+                for name in names if tag.is_dir() else ():
+                    (tag / name).unlink(missing_ok=True)
+            self._image_file(image_id, entry).unlink(missing_ok=True)
+            # At once, not when the folders are looked through: another image may be given that name right now.
+            objects = self._datastore.objects
+            self._datastore.objects = {name: kept for name, kept in objects.items() if name != image_id}
+            self._update_datastore_file()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         if not isinstance(info.get("strategy", {}), dict):
@@ -178,6 +200,10 @@ class StudiesFolder(LocalDatastore):
         archive: str = super().get_dataset_archive(limit_cases)
         return archive
 
+    def _image_file(self, image_id: str, entry: ImageLabelModel) -> Path:
+        """Its path in the folder, which may be a link."""
+        return Path(self._datastore.image_path()) / self._filename(image_id, entry.image.ext)
+
     def _check_image(self, image_id: str) -> ImageLabelModel:
         entry = self._datastore.objects.get(image_id)
         if entry is None:
@@ -207,7 +233,7 @@ class StudiesFolder(LocalDatastore):
         """The images and labels that are in the folders, with what is known of them."""
         folder = self._datastore.image_path()
         images = self._described(folder)
-        there = {path.name for path in Path(folder).iterdir()}
+        there = {path.name for path in Path(folder).iterdir()} - _dangling(folder)
         objects = {name: entry for name, entry in known.items() if name + entry.image.ext in there}
         objects |= {name: ImageLabelModel(image=image) for name, image in images.items() if name not in objects}
         tags: dict[str, dict[str, DataModel]] = {}
@@ -224,6 +250,11 @@ class StudiesFolder(LocalDatastore):
             if labels != entry.labels:
                 objects[name] = entry.model_copy(update={"labels": labels})
         return objects
+
+    def _list_files(self, path: str | Path, patterns: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = super()._list_files(path, patterns)
+        dangling = _dangling(path)
+        return {name: file for name, file in found.items() if name not in dangling}
 
     def _described(self, folder: str | Path) -> dict[str, DataModel]:
         """The files in a folder that are images, by their ids."""
