@@ -64,6 +64,23 @@ def _dangling(folder: str | Path) -> set[str]:
         return {entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()}
 
 
+def file_stamp(path: str | Path) -> str:
+    """Tells versions of an image's file apart, as it is kept with what was computed of the image."""
+    stat = Path(path).stat()
+    return f"{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def image_stamp(datastore: LocalDatastore, image_id: str) -> str:
+    """The stamp of an image's file; empty if it is not here, such as what nobody has downloaded yet."""
+    entry = datastore._datastore.objects.get(image_id)
+    if entry is None:
+        return ""
+    try:
+        return file_stamp(Path(datastore._datastore.image_path(), datastore._filename(image_id, entry.image.ext)))
+    except OSError:
+        return ""
+
+
 def studies_folder(datastore: LocalDatastore) -> Path:
     """Where a datastore keeps its files: the folder of studies, or what was fetched of a DICOMweb server."""
     return Path(datastore._datastore_path)
