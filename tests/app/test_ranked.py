@@ -65,7 +65,7 @@ class Parts:
     def gains(self, client: str = "") -> dict[str, float]:
         """Of the waiting images."""
         waiting = self.datastore.get_unlabeled_images()
-        pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client)
+        pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client, self.datastore.list_images())
         return dict(zip(waiting, pool.gains.tolist(), strict=True))
 
     def embedding(self, image: str) -> np.ndarray:
@@ -267,6 +267,24 @@ def test_new_and_changed_images_find_their_place_among_the_others(parts: Parts, 
     gains, expected = parts.gains(), expected_gains(parts, (*KNOWN, "new"), ("picture0",))
     for image in ("new", "picture1", "picture2"):
         assert gains[image] == pytest.approx(expected[image], abs=1e-4)
+
+
+def test_images_that_were_removed_do_not_count_until_they_are_back(parts: Parts, studies: Path) -> None:
+    parts.score()
+    before = parts.gains()
+    content = {path: path.read_bytes() for path in studies.glob("p*.png")}
+    for path in content:
+        path.unlink()
+    parts.datastore.refresh()
+    assert parts.gains()["volume"] == pytest.approx(expected_gains(parts, ("volume",), ())["volume"], abs=1e-4)
+    (studies / "volume.nii.gz").rename(studies.parent / "volume.nii.gz")
+    parts.datastore.refresh()
+    assert np.isnan(parts.gains()["broken"])
+    (studies.parent / "volume.nii.gz").rename(studies / "volume.nii.gz")
+    for path in content:
+        path.write_bytes(content[path])
+    parts.datastore.refresh()
+    assert parts.gains() == pytest.approx(before, nan_ok=True)
 
 
 def test_embeddings_of_two_models_are_not_compared(parts: Parts, checkpoint: Path) -> None:
