@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -290,3 +292,34 @@ def test_links_that_lead_nowhere_are_no_images_and_no_labels(folder: Path, tmp_p
     studies.refresh()
     assert sorted(studies.list_images()) == ["four", "one", "three", "two"]
     assert studies.get_labeled_images() == []
+
+
+def test_the_archive_of_linked_images_names_them_by_their_ids(
+    folder: Path, label: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for name in "abc":
+        make_images(tmp_path / name, ["image.png"])
+        (tmp_path / name / "image.png").write_text(name)
+        (folder / f"{name}.png").symlink_to(tmp_path / name / "image.png")
+    studies = open_studies(folder)
+    for name in "abc":
+        studies.save_label(name, str(label), "final", {"by": name})
+    (folder / "c.png").unlink()
+    for limit, names in ((None, "ab"), (0, "ab"), (1, "a"), (7, "ab")):
+        with zipfile.ZipFile(studies.get_dataset_archive(limit)) as archive:
+            expected = [f"{kind}/{name}" for name in names for kind in ("image", "label")]
+            assert [name.rpartition(".")[0] for name in archive.namelist()[:-1]] == expected
+            assert [archive.read(f"image/{name}.png").decode() for name in names] == [*names]
+            assert archive.read("label/a.nrrd") == b"a label"
+            metadata = json.loads(archive.read("metadata.json"))
+        assert metadata["objects"]["a"]["labels"]["final"]["info"]["by"] == "a"
+    assert len(list((tmp_path / "temporary").iterdir())) == 4
+    for name in "ab":
+        (folder / f"{name}.png").unlink()
+    with pytest.raises(HTTPException) as refusal:
+        studies.get_dataset_archive(None)
+    assert refusal.value.status_code == 404
+    # What was not finished is not left behind.
+    assert len(list((tmp_path / "temporary").iterdir())) == 4

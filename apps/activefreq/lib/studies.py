@@ -7,7 +7,9 @@ import functools
 import logging
 import os
 import shutil
+import tempfile
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 from fastapi import HTTPException
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.datastore import DefaultLabelTag
 
+from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from lib.answers import http_errors
 
@@ -214,8 +218,37 @@ class StudiesFolder(LocalDatastore):
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         if not self.get_labeled_images():
             raise HTTPException(404, "no image has a submitted label yet: there is no data set")
-        archive: str = super().get_dataset_archive(limit_cases)
-        return archive
+        handle, name = tempfile.mkstemp(suffix=".zip")
+        try:
+            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", strict_timestamps=False) as archive:
+                if not self._write_cases(archive, limit_cases):
+                    raise HTTPException(404, "no image with a submitted label can be read: there is no data set")
+                archive.writestr("metadata.json", self._datastore.model_dump_json(exclude={"base_path"}, fallback=str))
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return name
+
+    def _write_cases(self, archive: zipfile.ZipFile, limit: int | None) -> int:
+        """Writes images and their labels by their ids, and returns how many; links may lead to files of any names."""
+        count = 0
+        for image_id in self.get_labeled_images():
+            if limit is not None and count == limit > 0:
+                break
+            try:
+                files = self.get_image_uri(image_id), self.get_label_uri(image_id, DefaultLabelTag.FINAL.value)
+                entry = self._check_image(image_id)
+                extensions = entry.image.ext, entry.labels[DefaultLabelTag.FINAL.value].ext
+                if not all(Path(file).is_file() for file in files):
+                    raise InputError("its file is gone")
+            except (HTTPException, InputError, KeyError) as error:
+                # Such as what was removed meanwhile, or of another program's segmentation, of a kind that is not read.
+                logger.warning("%s is left out: %s", image_id, getattr(error, "detail", error))
+                continue
+            for kind, file, extension in zip(("image", "label"), files, extensions, strict=True):
+                archive.write(file, f"{kind}/{self._filename(image_id, extension)}")
+            count += 1
+        return count
 
     def _image_file(self, image_id: str, entry: ImageLabelModel) -> Path:
         """Its path in the folder, which may be a link."""
