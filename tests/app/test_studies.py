@@ -143,6 +143,26 @@ def test_sees_what_another_process_changed(folder: Path, label: Path) -> None:
         watching._observer.stop()
 
 
+def test_many_new_files_are_few_looks_through_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    found = StudiesFolder._found
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(1)
+        return found(*arguments)
+
+    monkeypatch.setattr(StudiesFolder, "_found", counted)
+    watching = StudiesFolder(str(folder))
+    try:
+        began = time.monotonic()
+        make_images(folder, [f"new{number}.png" for number in range(200)])
+        _until(lambda: len(watching.list_images()) == 204)
+        # At the start, while files came, and after the last.
+        assert len(looks) <= 3 + (time.monotonic() - began) / 0.5
+    finally:
+        watching._observer.stop()
+
+
 def _until(condition: Any) -> None:
     deadline = time.monotonic() + 60
     while not condition():

@@ -22,6 +22,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from lib.answers import http_errors
+from lib.settled import Settled
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class StudiesFolder(LocalDatastore):
     def __init__(self, folder: str, *, auto_reload: bool = True, read_only: bool = False) -> None:
         patterns = [f"*.{extension}" for extension in EXTENSIONS]
         patterns += [pattern.upper() for pattern in patterns]
+        self._looks = Settled(self._look, quiet=0.5, most=2.0)
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
         if auto_reload:
             # An atomic replacement reaches watchers as a move.
@@ -340,9 +342,12 @@ class StudiesFolder(LocalDatastore):
             self._config_ts = _stamp(Path(self._datastore_config_path))
 
     def _on_any_event(self, event: Any) -> None:
-        """What a watcher does not catch ends it, and nothing new would be seen any more."""
+        """One look for many files that are copied here: each goes through all of them and may write the index."""
+        self._looks.note()
+
+    def _look(self) -> None:
         try:
-            super()._on_any_event(event)
+            self.refresh()
         except Exception:
             logger.exception("The studies could not be looked through after a change")
 
