@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,9 @@ class ActiveFreqApp(MONAILabelApp):
         except HTTPException as error:
             # Such as of a DICOMweb server that is not up yet: no reason not to start, or to answer.
             logger.warning("Nothing is scored now: %s", error.detail)
+            return False
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("Nothing is scored now, for want of a place for scores: %s", error)
             return False
 
 

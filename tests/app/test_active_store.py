@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activefreq.acselect.ranking import ImageScore
+from lib import active_store
 from lib.active_store import FOLDER, RESERVED_SECONDS, ActiveStore, ActiveStores, StoredScore
 
 SCORE = StoredScore("v1", "s1", ImageScore(acselect=0.25, entropy=0.5, foreground=0.125, slice=7))
@@ -202,6 +204,39 @@ def test_a_folder_that_cannot_be_written_to_has_its_store_elsewhere(
     assert store.path.is_relative_to(tmp_path / "cache")
     store.save("a", SCORE)
     assert store.scores() == {"a": SCORE}
+
+
+def test_a_folder_whose_database_is_locked_has_its_store_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(active_store, "BUSY_SECONDS", 0.05)
+    (tmp_path / FOLDER).mkdir()
+    other = sqlite3.connect(tmp_path / FOLDER / "active.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    store = ActiveStores().of(tmp_path)
+    assert store.path.is_relative_to(tmp_path / "cache")
+    assert "locked" in caplog.text
+    store.save("a", SCORE)
+    assert store.scores() == {"a": SCORE}
+    # Nor is there any other place.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / FOLDER / "active.sqlite"))
+    with pytest.raises(OSError, match=r"active\.sqlite"):
+        ActiveStores().of(tmp_path)
+    other.close()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_store_that_was_deleted_begins_anew(tmp_path: Path, whole: bool) -> None:
+    stores = ActiveStores()
+    stores.of(tmp_path).save("a", SCORE)
+    if whole:
+        shutil.rmtree(tmp_path / FOLDER)
+    else:
+        stores.of(tmp_path).path.unlink()
+    assert stores.of(tmp_path).scores() == {}
+    stores.of(tmp_path).save("b", SCORE)
+    assert ActiveStores().of(tmp_path).scores() == {"b": SCORE}
 
 
 def test_a_file_that_is_damaged_further_on_is_replaced(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fastapi import HTTPException
+from monailabel.utils.async_tasks import utils
 from PIL import Image
+from pydicom.errors import InvalidDicomError
 from tiny import make_tiny_model
 
 from activefreq.acselect.ranking import ImageScore, measure_slice
@@ -19,12 +23,14 @@ from activefreq.errors import CheckpointError
 from activefreq.files import raster
 from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from activefreq.models.interactive import InteractiveModel
 from activefreq.session.automatic import automatic_answer, automatic_probability
 from activefreq.session.state import prepare_image
 from lib.active_store import ActiveStores, StoredScore
+from lib.background import Pace
 from lib.labelled import labelled_sample
 from lib.outlook import Outlooks
-from lib.scoring import make_scoring_methods
+from lib.scoring import acselect, demand, make_scoring_methods
 from lib.scoring.demand import RETRY_SECONDS, ScoringDemand
 from lib.served_model import ServedModel
 from lib.strategies import make_strategies
@@ -59,7 +65,7 @@ class Parts:
     def gains(self, client: str = "") -> dict[str, float]:
         """Of the waiting images."""
         waiting = self.datastore.get_unlabeled_images()
-        pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client)
+        pool = self.outlook.pool(waiting, labelled_sample(self.datastore), client, self.datastore.list_images())
         return dict(zip(waiting, pool.gains.tolist(), strict=True))
 
     def embedding(self, image: str) -> np.ndarray:
@@ -263,6 +269,24 @@ def test_new_and_changed_images_find_their_place_among_the_others(parts: Parts, 
         assert gains[image] == pytest.approx(expected[image], abs=1e-4)
 
 
+def test_images_that_were_removed_do_not_count_until_they_are_back(parts: Parts, studies: Path) -> None:
+    parts.score()
+    before = parts.gains()
+    content = {path: path.read_bytes() for path in studies.glob("p*.png")}
+    for path in content:
+        path.unlink()
+    parts.datastore.refresh()
+    assert parts.gains()["volume"] == pytest.approx(expected_gains(parts, ("volume",), ())["volume"], abs=1e-4)
+    (studies / "volume.nii.gz").rename(studies.parent / "volume.nii.gz")
+    parts.datastore.refresh()
+    assert np.isnan(parts.gains()["broken"])
+    (studies.parent / "volume.nii.gz").rename(studies / "volume.nii.gz")
+    for path in content:
+        path.write_bytes(content[path])
+    parts.datastore.refresh()
+    assert parts.gains() == pytest.approx(before, nan_ok=True)
+
+
 def test_embeddings_of_two_models_are_not_compared(parts: Parts, checkpoint: Path) -> None:
     parts.score()
     parts.label("picture0")
@@ -313,6 +337,72 @@ def test_scoring_is_asked_for_once_and_only_if_there_is_something_to_score(parts
     assert not parts.demand.is_new(parts.datastore)
     save_checkpoint(checkpoint, Checkpoint(make_tiny_model(seed=2)))
     assert parts.demand.is_new(parts.datastore)
+
+
+def test_an_image_that_was_replaced_is_scored_again(parts: Parts, studies: Path) -> None:
+    whole = (studies / "picture1.png").read_bytes()
+    (studies / "picture1.png").write_bytes(whole[: len(whole) // 2])
+    assert parts.demand.is_new(parts.datastore)
+    parts.score()
+    assert "picture1.png" in parts.store.scores()["picture1"].problem
+    # Twice: what was asked for before is no reason not to ask for what has changed since.
+    for content in (whole[:-100], whole):
+        (studies / "picture1.png").write_bytes(content)
+        assert parts.demand.is_new(parts.datastore)
+        assert not parts.demand.is_new(parts.datastore)
+        assert parts.score()["scored"] == 1
+    assert parts.store.scores()["picture1"].problem == ""
+    assert not parts.demand.is_new(parts.datastore)
+    (studies / "picture0.png").unlink()
+    assert not parts.demand.is_new(parts.datastore)
+
+
+def test_among_many_images_those_that_changed_are_found_in_turn(
+    parts: Parts, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.score()
+    assert not parts.demand.is_new(parts.datastore)
+    monkeypatch.setattr(demand, "LOOK_SECONDS", 0.0)
+    Image.new("RGB", (50, 60), "red").save(studies / "picture0.png")
+    assert [parts.demand.is_new(parts.datastore) for _ in range(5)].count(True) == 1
+
+
+def test_a_scoring_that_could_not_be_started_does_not_end_all_scoring(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = threading.Event()
+
+    def fail(*_: Any, **__: Any) -> None:
+        started.wait(10)
+        raise OSError(errno.E2BIG, "Argument list too long")
+
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(utils.subprocess, "Popen", fail)
+    task = utils.run_background_task({"method": "acselect"}, "scoring")
+    assert not parts.demand.is_new(parts.datastore)
+    started.set()
+    deadline = time.monotonic() + 10
+    while not parts.demand.is_new(parts.datastore):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert task["status"] == "SUBMITTED"
+
+
+@pytest.mark.parametrize("odd", [ValueError("NaN to integer"), InvalidDicomError("no DICOM"), KeyError("Rows")])
+def test_an_odd_error_of_one_image_is_its_problem_alone(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, odd: Exception
+) -> None:
+    look = acselect._look_at_file
+
+    def fail(model: InteractiveModel, path: Path, pace: Pace) -> tuple[ImageScore, np.ndarray]:
+        if path.name == "picture0.png":
+            raise odd
+        return look(model, path, pace)
+
+    monkeypatch.setattr(acselect, "_look_at_file", fail)
+    assert parts.score() | {"seconds": 0} == {"scored": 5, "unusable": 2, "kept": 0, "left": 0, "seconds": 0}
+    assert str(odd) in parts.store.scores()["picture0"].problem
+    assert parts.score()["kept"] == 5
 
 
 OUTAGES = [

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from activefreq.errors import InputError
-from lib.settings import AppSettings
+from lib.settings import NAMES, AppSettings
 
 
 def test_everything_has_a_default() -> None:
@@ -45,3 +47,18 @@ def test_origins_are_told_apart_by_commas() -> None:
         "http://b:81",
     }
     assert AppSettings.parse({"origins": ""}).origins == frozenset()
+
+
+def test_a_name_that_is_no_setting_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert AppSettings.parse({"mirror": "4", "colour": "red", "device": "cpu"}) == AppSettings(device="cpu")
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].startswith("--conf colour is no setting and changes nothing: the names are checkpoint, ")
+    assert told[1:] == ["--conf mirror is no setting and changes nothing: did you mean mirrors?"]
+
+
+def test_no_setting_is_taken_for_a_mistyped_one(caplog: pytest.LogCaptureFixture) -> None:
+    given = dict.fromkeys((*NAMES, "server_mode"), "1") | {"device": "cpu"}
+    assert AppSettings.parse(given).mirrors == 1
+    assert caplog.records == []
+    for field in dataclasses.fields(AppSettings):
+        assert field.name.replace("_bytes", "_mb") in NAMES

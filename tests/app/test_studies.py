@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,6 +143,26 @@ def test_sees_what_another_process_changed(folder: Path, label: Path) -> None:
         watching._observer.stop()
 
 
+def test_many_new_files_are_few_looks_through_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    found = StudiesFolder._found
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(1)
+        return found(*arguments)
+
+    monkeypatch.setattr(StudiesFolder, "_found", counted)
+    watching = StudiesFolder(str(folder))
+    try:
+        began = time.monotonic()
+        make_images(folder, [f"new{number}.png" for number in range(200)])
+        _until(lambda: len(watching.list_images()) == 204)
+        # At the start, while files came, and after the last.
+        assert len(looks) <= 3 + (time.monotonic() - began) / 0.5
+    finally:
+        watching._observer.stop()
+
+
 def _until(condition: Any) -> None:
     deadline = time.monotonic() + 60
     while not condition():
@@ -248,3 +270,76 @@ def test_a_label_is_removed_once(folder: Path, label: Path) -> None:
         with pytest.raises(HTTPException) as refusal:
             studies.remove_label(name, tag)
         assert refusal.value.status_code == 404
+
+
+def test_removing_an_image_that_is_a_link_leaves_what_it_leads_to(folder: Path, label: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "archive", ["original.png"])
+    (folder / "linked.png").symlink_to(tmp_path / "archive" / "original.png")
+    studies = open_studies(folder)
+    studies.save_label("linked", str(label), "final", {})
+    (folder / "labels" / "original" / "linked.nii.gz").write_bytes(b"not looked for yet")
+    studies.remove_image("linked")
+    assert (tmp_path / "archive" / "original.png").is_file()
+    assert not (folder / "linked.png").is_symlink()
+    assert [path for path in (folder / "labels").rglob("*") if path.is_file()] == []
+    for _ in range(2):
+        assert sorted(studies.list_images()) == ["four", "one", "three", "two"]
+        with pytest.raises(HTTPException) as refusal:
+            studies.remove_image("linked")
+        assert refusal.value.status_code == 404
+        studies = open_studies(folder)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_name_of_an_image_that_was_removed_is_free_at_once(folder: Path, tmp_path: Path, by_hand: bool) -> None:
+    Image.new("L", (4, 4), 9).save(tmp_path / "other.tif")
+    studies = open_studies(folder)
+    if by_hand:
+        (folder / "one.png").unlink()
+    else:
+        studies.remove_image("one")
+    assert studies.add_image("one", str(tmp_path / "other.tif"), {}) == "one"
+    assert studies.get_image_uri("one") == str(folder / "one.tif")
+
+
+def test_links_that_lead_nowhere_are_no_images_and_no_labels(folder: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "archive", ["original.png"])
+    (folder / "linked.png").symlink_to(tmp_path / "archive" / "original.png")
+    studies = open_studies(folder)
+    assert "linked" in studies.list_images()
+    (tmp_path / "archive" / "original.png").unlink()
+    (folder / "labels" / "final" / "one.nrrd").symlink_to(tmp_path / "archive" / "label.nrrd")
+    studies.refresh()
+    assert sorted(studies.list_images()) == ["four", "one", "three", "two"]
+    assert studies.get_labeled_images() == []
+
+
+def test_the_archive_of_linked_images_names_them_by_their_ids(
+    folder: Path, label: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for name in "abc":
+        make_images(tmp_path / name, ["image.png"])
+        (tmp_path / name / "image.png").write_text(name)
+        (folder / f"{name}.png").symlink_to(tmp_path / name / "image.png")
+    studies = open_studies(folder)
+    for name in "abc":
+        studies.save_label(name, str(label), "final", {"by": name})
+    (folder / "c.png").unlink()
+    for limit, names in ((None, "ab"), (0, "ab"), (1, "a"), (7, "ab")):
+        with zipfile.ZipFile(studies.get_dataset_archive(limit)) as archive:
+            expected = [f"{kind}/{name}" for name in names for kind in ("image", "label")]
+            assert [name.rpartition(".")[0] for name in archive.namelist()[:-1]] == expected
+            assert [archive.read(f"image/{name}.png").decode() for name in names] == [*names]
+            assert archive.read("label/a.nrrd") == b"a label"
+            metadata = json.loads(archive.read("metadata.json"))
+        assert metadata["objects"]["a"]["labels"]["final"]["info"]["by"] == "a"
+    assert len(list((tmp_path / "temporary").iterdir())) == 4
+    for name in "ab":
+        (folder / f"{name}.png").unlink()
+    with pytest.raises(HTTPException) as refusal:
+        studies.get_dataset_archive(None)
+    assert refusal.value.status_code == 404
+    # What was not finished is not left behind.
+    assert len(list((tmp_path / "temporary").iterdir())) == 4

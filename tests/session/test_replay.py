@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 import threading
+import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from activefreq.data.sample_studies import dermoscopy_like
 from activefreq.errors import InputError
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session import InteractiveSegmenter, prepare_image
+from activefreq.session import replay as replay_module
 from activefreq.session.cache import ENTRY_BYTES
 from activefreq.session.replay import ClickReplay, next_is_positive
 from activefreq.session.state import SessionState
+from activefreq.session.step import step
 
 SAMPLE = dermoscopy_like((96, 128))
 IMAGE = prepare_image(SAMPLE.image)
@@ -122,6 +126,30 @@ def test_a_small_cache_costs_passes_and_changes_nothing(tiny: InteractiveSegment
         assert mine.passes >= theirs.passes
     # What is short of room keeps the beginnings.
     assert small.answer("a", IMAGE, POSITIVES, NEGATIVES).passes == 6 - states
+
+
+def test_many_clicks_hold_no_more_states_than_the_cache_and_as_many_again(
+    tiny: InteractiveSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: weakref.WeakSet[SessionState] = weakref.WeakSet()
+    alive = []
+
+    def counted(*arguments: Any) -> list[SessionState]:
+        states = step(*arguments)
+        made.update(states)
+        alive.append(len(made))
+        return states
+
+    monkeypatch.setattr(replay_module, "step", counted)
+    clicks = [Click(8 * number, 40) for number in range(12)]
+    bytes_of_a_state = SessionState(tuple(clicks), np.zeros((96, 128), np.float32), False).bytes_held
+    small = ClickReplay(tiny, cache_bytes=2 * bytes_of_a_state)
+    answer = small.answer("a", IMAGE, clicks, ())
+    # Two in the cache, two on the way, the one before and the new one.
+    assert max(alive) <= 6
+    np.testing.assert_array_equal(answer.state.probability, tiny.predict(SAMPLE.image, clicks).probability)
+    assert [answer.passes, small.answer("a", IMAGE, clicks, ()).passes] == [12, 10]
+    assert small.answer("a", IMAGE, clicks[:2], ()).passes == 0
 
 
 def test_a_pixel_that_is_clicked_again_and_again_leaves_few_states(tiny: InteractiveSegmenter) -> None:

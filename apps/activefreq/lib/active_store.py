@@ -25,6 +25,10 @@ from activefreq.acselect.turns import behind, due_numbers
 logger = logging.getLogger(__name__)
 
 FOLDER = ".activefreq"
+NAME = "active.sqlite"
+BUSY_SECONDS = 30.0
+"""How long to wait for another process that writes."""
+
 RESERVED_SECONDS = 3600.0
 """How long an image is kept for the one who was given it."""
 
@@ -238,29 +242,49 @@ class ActiveStores:
         self._stores: dict[Path, ActiveStore] = {}
 
     def of(self, folder: Path) -> ActiveStore:
-        """The store of a folder of studies: in the folder, or in the user's cache if that cannot be written to."""
+        """The store of a folder of studies: in the folder, or in the user's cache if that cannot be.
+
+        One whose file was deleted begins anew.
+
+        Raises:
+            sqlite3.Error: There can be none in either place; also `OSError`.
+        """
         with self._lock:
-            if folder not in self._stores:
-                self._stores[folder] = ActiveStore(_place(folder) / "active.sqlite")
-            return self._stores[folder]
+            store = self._stores.get(folder)
+            if store is None or _is_deleted(store.path):
+                store = self._stores[folder] = _open(folder)
+            return store
 
 
-def _place(folder: Path) -> Path:
+def _is_deleted(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _open(folder: Path) -> ActiveStore:
     place = folder / FOLDER
     try:
         place.mkdir(exist_ok=True)
         if os.access(place, os.W_OK):
-            return place
-    except OSError:
-        logger.info("%s cannot be written to: scores and turns are kept in the user's cache", folder)
+            return ActiveStore(place / NAME)
+        reason = "no permission"
+    except (OSError, sqlite3.Error) as error:
+        # Such as of a database that another program locks, or on a share without locks.
+        reason = str(error)
+    logger.warning("%s cannot be written to (%s): scores and turns are kept in the user's cache", place, reason)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     place = cache / "activefreq" / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     place.mkdir(parents=True, exist_ok=True)
-    return place
+    return ActiveStore(place / NAME)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":

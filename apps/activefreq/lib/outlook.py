@@ -30,13 +30,14 @@ class Outlook:
         self._space: _Space | None = None
         self._next: _Space | None = None
 
-    def pool(self, waiting: Sequence[str], labelled: Iterable[str], client: str) -> Pool:
+    def pool(self, waiting: Sequence[str], labelled: Iterable[str], client: str, there: Iterable[str]) -> Pool:
         """What is known of the waiting images.
 
         Args:
             waiting: Ids of the images without a label.
             labelled: Ids of images with a label.
             client: Who asks: what others were given counts as labelled.
+            there: Ids of all images: what is known of those that were removed does not count.
         """
         scores = self._store.scores()
         with_others = [image for image, holder in self._store.reserved().items() if holder != client]
@@ -47,6 +48,7 @@ class Outlook:
                 self._space, self._next = self._next, None
             gains = np.full(len(waiting), np.nan)
             if self._space is not None:
+                self._space.keep(there)
                 gains = self._space.gains(waiting, labelled, with_others)
         return Pool([scores[image].score if image in scores else None for image in waiting], gains)
 
@@ -85,6 +87,7 @@ class _Space:
     def __init__(self, version: str) -> None:
         self.version = version
         self._vectors: dict[str, np.ndarray] = {}
+        self._gone: frozenset[str] = frozenset()
         self._rows: dict[str, int] = {}
         self._coverage: Coverage | None = None
         self._seen: frozenset[str] = frozenset()
@@ -100,17 +103,27 @@ class _Space:
         if self._coverage is None or changed:
             self._begin()
             return
-        self._rows.update(zip(new, range(len(self._rows), len(self._vectors)), strict=True))
+        self._rows.update(zip(new, itertools.count(len(self._rows)), strict=False))
         self._coverage.add(np.stack([*new.values()]))
 
+    def keep(self, there: Iterable[str]) -> None:
+        """Leaves out the images that are not there; those that come back count again."""
+        gone = frozenset(self._vectors.keys() - set(there))
+        if gone != self._gone:
+            self._gone = gone
+            self._begin()
+
     def _begin(self) -> None:
-        self._rows = {image: row for row, image in enumerate(self._vectors)}
-        self._coverage = Coverage(np.stack([*self._vectors.values()]))
+        kept = [image for image in self._vectors if image not in self._gone]
+        self._rows = {image: row for row, image in enumerate(kept)}
+        # One more, which is cut off: there may be none.
+        vectors = [self._vectors[image] for image in (*kept, next(iter(self._vectors)))]
+        self._coverage = Coverage(np.stack(vectors)[:-1])
         self._seen = frozenset()
 
     def gains(self, waiting: Sequence[str], labelled: Iterable[str], with_others: Sequence[str]) -> np.ndarray:
         """(N,) of the waiting images."""
-        seen = frozenset(image for image in labelled if image in self._vectors)
+        seen = frozenset(image for image in labelled if image in self._rows)
         if not self._seen <= seen:
             # A label was removed, and what it alone stood for has none again.
             self._begin()
@@ -118,7 +131,7 @@ class _Space:
         if seen != self._seen:
             self._coverage.see(np.stack([self._vectors[image] for image in sorted(seen - self._seen)]))
             self._seen = seen
-        also = [self._vectors[image] for image in with_others if image in self._vectors]
+        also = [self._vectors[image] for image in with_others if image in self._rows]
         gains = self._coverage.gains(np.stack(also) if also else None)
         # The last place is for images without an embedding.
         rows = np.fromiter((self._rows.get(image, -1) for image in waiting), np.intp, len(waiting))

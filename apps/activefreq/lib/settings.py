@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,23 @@ from pathlib import Path
 from activefreq.errors import InputError
 from activefreq.models.config import MIRRORS
 from activefreq.session.segmenter import resolve_device
+
+logger = logging.getLogger(__name__)
+
+NAMES = (
+    "checkpoint",
+    "device",
+    "label",
+    "finetuned",
+    "cache_mb",
+    "scoring_share",
+    "mirrors",
+    "upload_mb",
+    "origins",
+)
+"""What follows `--conf`."""
+
+_OF_MONAILABEL = "server_mode"
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,7 @@ class AppSettings:
     @staticmethod
     def parse(conf: Mapping[str, str]) -> AppSettings:
         """Reads the strings of the command line. Raises `InputError` for a value that cannot be used."""
+        _warn_of_unknown(conf)
         defaults = AppSettings()
         try:
             share = float(conf.get("scoring_share", defaults.scoring_share))
@@ -61,6 +81,14 @@ class AppSettings:
             upload_bytes=_megabytes(conf, "upload_mb", defaults.upload_bytes, least=1),
             origins=frozenset(origin.strip().rstrip("/") for origin in conf.get("origins", "").split(",")) - {""},
         )
+
+
+def _warn_of_unknown(conf: Mapping[str, str]) -> None:
+    """MONAI Label takes any name; a mistyped one would be a setting that one believes to have made."""
+    for name in sorted(conf.keys() - {*NAMES, _OF_MONAILABEL}):
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(NAMES)}"
+        logger.warning("--conf %s is no setting and changes nothing: %s", name, hint)
 
 
 def _device(name: str) -> str:

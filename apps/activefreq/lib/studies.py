@@ -5,18 +5,24 @@ from __future__ import annotations
 import filecmp
 import functools
 import logging
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.datastore import DefaultLabelTag
 
+from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
 from lib.answers import http_errors
+from lib.settled import Settled
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +63,29 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
+def _dangling(folder: str | Path) -> set[str]:
+    """Names of the links in a folder that lead nowhere."""
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()}
+
+
+def file_stamp(path: str | Path) -> str:
+    """Tells versions of an image's file apart, as it is kept with what was computed of the image."""
+    stat = Path(path).stat()
+    return f"{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def image_stamp(datastore: LocalDatastore, image_id: str) -> str:
+    """The stamp of an image's file; empty if it is not here, such as what nobody has downloaded yet."""
+    entry = datastore._datastore.objects.get(image_id)
+    if entry is None:
+        return ""
+    try:
+        return file_stamp(Path(datastore._datastore.image_path(), datastore._filename(image_id, entry.image.ext)))
+    except OSError:
+        return ""
+
+
 def studies_folder(datastore: LocalDatastore) -> Path:
     """Where a datastore keeps its files: the folder of studies, or what was fetched of a DICOMweb server."""
     return Path(datastore._datastore_path)
@@ -74,6 +103,7 @@ class StudiesFolder(LocalDatastore):
     def __init__(self, folder: str, *, auto_reload: bool = True, read_only: bool = False) -> None:
         patterns = [f"*.{extension}" for extension in EXTENSIONS]
         patterns += [pattern.upper() for pattern in patterns]
+        self._looks = Settled(self._look, quiet=0.5, most=2.0)
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
         if auto_reload:
             # An atomic replacement reaches watchers as a move.
@@ -112,9 +142,8 @@ class StudiesFolder(LocalDatastore):
         with http_errors(), self._guard:
             self._init_from_datastore_file()
             known = self._datastore.objects.get(image_id)
-            if known is not None:
+            if known is not None and (path := self._image_file(image_id, known)).exists():
                 # Its labels would become those of another image.
-                path = Path(self._datastore.image_path()) / self._filename(image_id, known.image.ext)
                 if path.is_file() and filecmp.cmp(path, image_filename, shallow=False):
                     return image_id
                 raise HTTPException(409, f"there is another image {image_id!r}: remove it, or give this another name")
@@ -133,6 +162,22 @@ class StudiesFolder(LocalDatastore):
             self._datastore.objects = {**self._datastore.objects, image_id: entry}
             self._update_datastore_file()
         return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Removes an image and its labels; of an image that is a link, the link and not what it leads to."""
+        with http_errors(), self._guard:
+            self._init_from_datastore_file()
+            entry = self._check_image(image_id)
+            # Also labels that nobody has looked for yet: they would become those of the next image of that name.
+            names = [self._filename(image_id, pattern[1:]) for pattern in self._extensions]
+            for tag in Path(self._datastore.label_path(None)).iterdir():
+                for name in names if tag.is_dir() else ():
+                    (tag / name).unlink(missing_ok=True)
+            self._image_file(image_id, entry).unlink(missing_ok=True)
+            # At once, not when the folders are looked through: another image may be given that name right now.
+            objects = self._datastore.objects
+            self._datastore.objects = {name: kept for name, kept in objects.items() if name != image_id}
+            self._update_datastore_file()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         if not isinstance(info.get("strategy", {}), dict):
@@ -175,8 +220,41 @@ class StudiesFolder(LocalDatastore):
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         if not self.get_labeled_images():
             raise HTTPException(404, "no image has a submitted label yet: there is no data set")
-        archive: str = super().get_dataset_archive(limit_cases)
-        return archive
+        handle, name = tempfile.mkstemp(suffix=".zip")
+        try:
+            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", strict_timestamps=False) as archive:
+                if not self._write_cases(archive, limit_cases):
+                    raise HTTPException(404, "no image with a submitted label can be read: there is no data set")
+                archive.writestr("metadata.json", self._datastore.model_dump_json(exclude={"base_path"}, fallback=str))
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return name
+
+    def _write_cases(self, archive: zipfile.ZipFile, limit: int | None) -> int:
+        """Writes images and their labels by their ids, and returns how many; links may lead to files of any names."""
+        count = 0
+        for image_id in self.get_labeled_images():
+            if limit is not None and count == limit > 0:
+                break
+            try:
+                files = self.get_image_uri(image_id), self.get_label_uri(image_id, DefaultLabelTag.FINAL.value)
+                entry = self._check_image(image_id)
+                extensions = entry.image.ext, entry.labels[DefaultLabelTag.FINAL.value].ext
+                if not all(Path(file).is_file() for file in files):
+                    raise InputError("its file is gone")
+            except (HTTPException, InputError, KeyError) as error:
+                # Such as what was removed meanwhile, or of another program's segmentation, of a kind that is not read.
+                logger.warning("%s is left out: %s", image_id, getattr(error, "detail", error))
+                continue
+            for kind, file, extension in zip(("image", "label"), files, extensions, strict=True):
+                archive.write(file, f"{kind}/{self._filename(image_id, extension)}")
+            count += 1
+        return count
+
+    def _image_file(self, image_id: str, entry: ImageLabelModel) -> Path:
+        """Its path in the folder, which may be a link."""
+        return Path(self._datastore.image_path()) / self._filename(image_id, entry.image.ext)
 
     def _check_image(self, image_id: str) -> ImageLabelModel:
         entry = self._datastore.objects.get(image_id)
@@ -207,7 +285,7 @@ class StudiesFolder(LocalDatastore):
         """The images and labels that are in the folders, with what is known of them."""
         folder = self._datastore.image_path()
         images = self._described(folder)
-        there = {path.name for path in Path(folder).iterdir()}
+        there = {path.name for path in Path(folder).iterdir()} - _dangling(folder)
         objects = {name: entry for name, entry in known.items() if name + entry.image.ext in there}
         objects |= {name: ImageLabelModel(image=image) for name, image in images.items() if name not in objects}
         tags: dict[str, dict[str, DataModel]] = {}
@@ -224,6 +302,11 @@ class StudiesFolder(LocalDatastore):
             if labels != entry.labels:
                 objects[name] = entry.model_copy(update={"labels": labels})
         return objects
+
+    def _list_files(self, path: str | Path, patterns: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = super()._list_files(path, patterns)
+        dangling = _dangling(path)
+        return {name: file for name, file in found.items() if name not in dangling}
 
     def _described(self, folder: str | Path) -> dict[str, DataModel]:
         """The files in a folder that are images, by their ids."""
@@ -259,9 +342,12 @@ class StudiesFolder(LocalDatastore):
             self._config_ts = _stamp(Path(self._datastore_config_path))
 
     def _on_any_event(self, event: Any) -> None:
-        """What a watcher does not catch ends it, and nothing new would be seen any more."""
+        """One look for many files that are copied here: each goes through all of them and may write the index."""
+        self._looks.note()
+
+    def _look(self) -> None:
         try:
-            super()._on_any_event(event)
+            self.refresh()
         except Exception:
             logger.exception("The studies could not be looked through after a change")
 

@@ -43,16 +43,17 @@ class ClickReplay:
 
     The clients of MONAI Label send both lists but not how they interleave. The order is recovered click by click
     (`next_is_positive`), from the clicks and the network alone: a request has one answer, whatever was asked before,
-    and it is the answer of `InteractiveSegmenter` to the clicks in that order. All states on the way are kept, so that
+    and it is the answer of `InteractiveSegmenter` to the clicks in that order. The states on the way are kept, so that
     a further click mostly costs one pass through the network.
 
     Args:
         segmenter: Its network and settings answer; its own image and clicks are left alone.
-        cache_bytes: What the kept states may take.
+        cache_bytes: What the kept states may take; a request under way holds no more than as much again.
     """
 
     def __init__(self, segmenter: InteractiveSegmenter, *, cache_bytes: int = 1 << 29) -> None:
         self._segmenter = segmenter
+        self._cache_bytes = cache_bytes
         self._states: ByteCache[SessionState] = ByteCache(cache_bytes, lambda state: state.bytes_held)
         self._network = threading.Lock()
 
@@ -83,10 +84,12 @@ class ClickReplay:
         state = SessionState.start(image.shape, previous_mask)
         base = (key, None if previous_mask is None else hashlib.sha256(state.mask.tobytes()).digest())
         passes = 0
-        path = [state]
+        # The first states, as many as the cache can hold: all those of many clicks on a large image fill any memory.
+        path: list[SessionState] = []
+        room = self._cache_bytes
         while waiting[0] or waiting[1]:
             if signs is not None:
-                first = signs[len(path) - 1]
+                first = signs[len(state.clicks)]
             elif waiting[0] and waiting[1]:
                 first = next_is_positive(state.mask, waiting[0][-1], waiting[1][-1])
             else:
@@ -94,9 +97,11 @@ class ClickReplay:
             click = (waiting[0] if first else waiting[1]).pop()
             state, computed = self._step(base, image, state, click)
             passes += computed
-            path.append(state)
+            room -= state.bytes_held
+            if room >= 0:
+                path.append(state)
         # Put again from the last to the first: when room is short, the beginnings, which the next request needs, stay.
-        for kept in path[:0:-1]:
+        for kept in reversed(path):
             self._states.put((base, kept.clicks), kept)
         return ReplayAnswer(state, passes)
 

@@ -26,7 +26,7 @@ from lib.background import Pace, is_orphaned, is_scoring_process
 from lib.images import ImageCache
 from lib.labelled import images_to_score
 from lib.served_model import ServedModel
-from lib.studies import studies_folder
+from lib.studies import file_stamp, studies_folder
 
 logger = logging.getLogger(__name__)
 
@@ -96,13 +96,13 @@ class AcSelectScoring(ScoringMethod):
             score, embedding, stamp, problem = None, None, "", ""
             try:
                 path = Path(datastore.get_image_uri(image))
-                stamp = _stamp(path)
+                stamp = file_stamp(path)
                 before = known.get(image)
                 if before is not None and (before.version, before.stamp) == (loaded.version, stamp):
                     counts["kept"] += 1
                     continue
                 score, embedding = _look_at_file(loaded.segmenter.model, path, pace)
-            except (InputError, HTTPException, OSError, MemoryError, RuntimeError) as error:
+            except Exception as error:  # of whatever kind: the other images can do nothing for it
                 problem = str(getattr(error, "detail", error)) or type(error).__name__
                 if not _is_of_image(error):
                     logger.warning("%s is not scored now: %s", image, problem)
@@ -124,7 +124,8 @@ def _is_of_image(error: Exception) -> bool:
         return _is_of_image(cause)
     # Readers say of a disk that fails while they read that the image is bad. Of bad pixels the system knows nothing.
     of_system = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
-    return isinstance(error, InputError) and not of_system
+    # Readers have errors of their own, or let through what goes wrong within them.
+    return not isinstance(error, (OSError, MemoryError, RuntimeError)) and not of_system
 
 
 def _look_at_file(model: InteractiveModel, path: Path, pace: Pace) -> tuple[ImageScore, np.ndarray]:
@@ -139,9 +140,3 @@ def _look_at_file(model: InteractiveModel, path: Path, pace: Pace) -> tuple[Imag
         pace.rest()
     score = score_image(measures, numbers.tolist())
     return score, mean_embedding(embeddings, [measure.size for measure in measures])
-
-
-def _stamp(path: Path) -> str:
-    """Tells versions of a file apart."""
-    stat = path.stat()
-    return f"{stat.st_mtime_ns}-{stat.st_size}"

@@ -61,7 +61,8 @@ class RankedStrategy(monailabel_strategy.Strategy):
             return None
         store = self._stores.of(studies_folder(datastore))
         client = client_of(request)
-        pool = self._outlooks.of(store).pool(waiting, labelled_sample(datastore), client)
+        outlook = self._outlooks.of(store)
+        pool = outlook.pool(waiting, labelled_sample(datastore), client, datastore.list_images())
         chosen = store.next_image(waiting, self._strategy(pool, self._generator), client)
         if chosen is None:
             logger.info("All %d images without a label are with somebody else", len(waiting))
