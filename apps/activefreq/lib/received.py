@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -76,21 +75,7 @@ def create_session(*, files: list[UploadFile], expiry: int, **_: Any) -> dict[st
 
 def pack_dataset(*, limit_cases: int | None, **_: Any) -> FileResponse:
     """An archive of the images that have a label, with these, in place of MONAI Label's `api_download_dataset`."""
-    store = app_instance().datastore()
-    rows = store.datalist() if store.get_labeled_images() else []
-    if not rows:
-        raise HTTPException(404, "no image has a submitted label yet: there is no data set")
-    with tempfile.NamedTemporaryFile(prefix="activefreq-", suffix=".zip", delete=False) as file:
-        path = Path(file.name)
-    try:
-        with zipfile.ZipFile(path, "w") as archive:
-            for row in rows[: limit_cases if limit_cases and limit_cases > 0 else None]:
-                for kind, member in row.items():
-                    archive.write(member, Path(kind, Path(member).name))
-            archive.writestr("metadata.json", store._datastore.model_dump_json(exclude={"base_path"}))
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    path = Path(app_instance().datastore().get_dataset_archive(limit_cases))
     return sent_and_removed(path, "application/zip", name="dataset.zip")
 
 
