@@ -486,3 +486,21 @@ def test_a_disk_that_is_full_is_not_the_servers_fault(server, studies, labelled,
     with pytest.raises(HTTPException) as caught, http_errors():
         studies.get_image_uri(labelled[0])
     assert caught.value.status_code == 507
+
+
+def test_a_segmentation_of_which_nonsense_is_told_hinders_no_other(server, studies, labelled, caplog, monkeypatch):
+    image, mask, _ = labelled
+    studies.save_label(image, str(mask), "final", LESION)
+    odd = copy.deepcopy(server.segmentations()[0])
+    odd.SeriesInstanceUID = odd.SeriesInstanceUID + ".9"
+    server.instances.append(odd)
+    told = server.retrieve_series_metadata
+    monkeypatch.setattr(
+        server,
+        "retrieve_series_metadata",
+        lambda study, uid: [{"00080023": "no attribute"}] if uid == odd.SeriesInstanceUID else told(study, uid),
+    )
+    for _ in range(2):
+        studies.forget_lists()
+        assert studies.get_labeled_images() == [image]
+    assert caplog.text.count(f"The segmentation {odd.SeriesInstanceUID} is passed over") == 1

@@ -249,11 +249,21 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         known = self._segmentations_seen
         present: dict[str, SegmentationSeries] = {}
         for series in self._search({"Modality": "SEG"}):
-            uid = str(series.SeriesInstanceUID)
-            present[uid] = known.get(uid) or self._describe(uid, study=str(series.StudyInstanceUID))
+            uid, study = str(series.SeriesInstanceUID), str(series.StudyInstanceUID)
+            present[uid] = known.get(uid) or self._describe_or_pass_over(uid, study=study)
         self._segmentations_seen = present
         images = set(self.list_images())
         return {s.image: s for s in sorted(present.values()) if s.image in images}
+
+    def _describe_or_pass_over(self, uid: str, *, study: str) -> SegmentationSeries:
+        """As `_describe`; a series of which nonsense is told is the label of no image. Asked for once."""
+        try:
+            return self._describe(uid, study=study)
+        except HTTPException as error:
+            if isinstance(error.__cause__, requests.RequestException):
+                raise
+            logger.warning("The segmentation %s is passed over: %s", uid, error.detail)
+            return SegmentationSeries("", uid, study, image="")
 
     def _describe(self, uid: str, *, study: str) -> SegmentationSeries:
         with dicomweb_errors(f"what it tells of the series {uid}"):
