@@ -1,4 +1,5 @@
 import os
+import struct
 
 import nibabel
 import numpy as np
@@ -556,3 +557,17 @@ def test_labels_that_a_nifti_stores_with_a_scale_are_whole(tmp_path):
     nibabel.save(nibabel.Nifti1Image(labels + 0.0123456, np.eye(4)), tmp_path / "b.nii")
     with pytest.raises(InputError, match=r"fractions such as 0\.0123456"):
         read_label_volume(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, -1024.0), (0.1, 3.0)])
+def test_scaled_short_integers_take_four_bytes(tmp_path, slope, intercept):
+    stored = np.arange(-32768, 32768, dtype=np.int16).reshape(64, 64, 16)
+    nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), tmp_path / "stored.nii")
+    content = bytearray((tmp_path / "stored.nii").read_bytes())
+    content[112:120] = struct.pack("<ff", slope, intercept)  # scl_slope and scl_inter
+    (tmp_path / "stored.nii").write_bytes(content)
+    found = read_volume(tmp_path / "stored.nii").array
+    assert found.dtype == np.float32
+    expected = (stored.astype(np.float64) * slope + intercept).transpose(2, 1, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+    assert len(np.unique(found)) == 65536

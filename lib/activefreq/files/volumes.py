@@ -9,10 +9,12 @@ import shutil
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
@@ -360,10 +362,14 @@ def _without_warnings() -> Iterator[None]:
 def _nifti_voxels(path: Path) -> np.ndarray:
     """Voxels (K, J, I) or (K, J, I, 3) of a NIfTI file whose header ITK accepts.
 
-    ITK itself reads the missing end of a truncated NIfTI, and NaN in it, as zeros without a word.
+    ITK itself reads the missing end of a truncated NIfTI, and NaN in it, as zeros without a word. Scaled integers of up
+    to 16 bits are float32, which tells them apart, and not float64: a CT would take twice the memory.
     """
     try:
-        voxels = np.array(nibabel.Nifti1Image.from_filename(path).dataobj)
+        stored = cast(ArrayProxy, nibabel.Nifti1Image.from_filename(path).dataobj)
+        short = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2
+        scaled = (stored.slope, stored.inter) != (1, 0)
+        voxels = np.array(stored, np.float32 if short and scaled else None)
     except _BROKEN_NIFTI as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if voxels.dtype.names:
