@@ -78,8 +78,10 @@ def test_what_shows_no_ring_has_no_label(ring_labels, cavities, tmp_path, capsys
 
 
 def test_an_object_that_fills_its_image_is_passed_over(ring_labels, cavities, capsys) -> None:
+    full = np.full((128, 128), 255, np.uint8)
+    full[0, 0] = 0  # else it would be taken for an inverted mask
     for name in ("heart0", "heart1"):
-        Image.fromarray(np.full((128, 128), 255, np.uint8)).save(cavities / "labels" / f"{name}.png")
+        Image.fromarray(full).save(cavities / "labels" / f"{name}.png")
     (cavities / "seen.txt").write_text("heart1\n")
     code = ring_labels(
         "--images", cavities / "images", "--labels", cavities / "labels", "--weights", "default", "--device", "cpu",

@@ -118,7 +118,7 @@ def begin_otherwise(rank: int) -> dict[str, str]:
         run = TrainingRun(initial_model(config), config, Mixture([blob_pictures(5 + (rank if "pairs" in what else 0))]))
         if what == "state" and rank:
             with torch.no_grad():
-                next(run.model.parameters()).view(-1)[0] += 1e-6
+                next(run.model.parameters()).add_(1e-6)
         if what == "step":
             run.step = rank
         with pytest.raises(InputError) as refusal:
