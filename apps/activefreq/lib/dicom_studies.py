@@ -250,20 +250,22 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         present: dict[str, SegmentationSeries] = {}
         for series in self._search({"Modality": "SEG"}):
             uid, study = str(series.SeriesInstanceUID), str(series.StudyInstanceUID)
-            present[uid] = known.get(uid) or self._describe_or_pass_over(uid, study=study)
+            described = known.get(uid) or self._describe_or_pass_over(uid, study=study)
+            if described is not None:
+                present[uid] = described
         self._segmentations_seen = present
         images = set(self.list_images())
         return {s.image: s for s in sorted(present.values()) if s.image in images}
 
-    def _describe_or_pass_over(self, uid: str, *, study: str) -> SegmentationSeries:
-        """As `_describe`; a series of which nonsense is told is the label of no image. Asked for once."""
+    def _describe_or_pass_over(self, uid: str, *, study: str) -> SegmentationSeries | None:
+        """As `_describe`; None for a series of which nonsense is told, until the lists are asked for anew."""
         try:
             return self._describe(uid, study=study)
         except HTTPException as error:
             if isinstance(error.__cause__, requests.RequestException):
                 raise
             logger.warning("The segmentation %s is passed over: %s", uid, error.detail)
-            return SegmentationSeries("", uid, study, image="")
+            return None
 
     def _describe(self, uid: str, *, study: str) -> SegmentationSeries:
         with dicomweb_errors(f"what it tells of the series {uid}"):
