@@ -150,8 +150,8 @@ def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16(
     asked = []
 
     class Current:
-        def __init__(self, device: str) -> None:
-            asked.append(device)
+        def __init__(self, device: torch.device) -> None:
+            asked.append(str(device))
 
         def __enter__(self) -> None: ...
 

@@ -14,6 +14,7 @@ from monailabel.utils.others.generic import device_map
 from activefreq.errors import InputError
 from activefreq.session.segmenter import resolve_device
 from activefreq.training.finetune import FinetuneConfig
+from activefreq.training.precision import AUTO, resolve_precision
 
 NO_TRACKING, MLFLOW = "None", "mlflow"
 
@@ -212,6 +213,4 @@ def fastest_precision(device: str) -> str:
     """The fastest precision that is safe on a device, cpu, cuda or cuda:N."""
     if not device.startswith("cuda"):
         return "float32"
-    # The question is about the current GPU. Older ones emulate bfloat16, and are slow at it.
-    with torch.cuda.device(device):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return resolve_precision(AUTO, torch.device(device))
