@@ -32,6 +32,7 @@ from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
 from activefreq.data.samples import Sample, SampleSource
 from activefreq.errors import InputError
+from activefreq.evaluation.program import program_digest
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, resolve_checkpoint
 from activefreq.session.segmenter import resolve_device
 from activefreq.simulation.config import SimulationConfig
@@ -42,6 +43,17 @@ from activefreq.simulation.report import write_report
 from activefreq.simulation.trainee import Learner, NetworkLearner, with_input_of
 from activefreq.training.config import load_preset
 from activefreq.training.start import initial_model
+
+PROGRAM = (
+    "activefreq.data.discovery",
+    "activefreq.data.parts",
+    "activefreq.data.resizing",
+    "activefreq.simulation.experiment",
+    "activefreq.simulation.readout",
+    "activefreq.simulation.trainee",
+    "activefreq.training.start",
+)
+"""Modules that decide a round together with all that they import."""
 
 HELP = {
     "initial": "images labelled before the first training",
@@ -129,6 +141,8 @@ def run(options: argparse.Namespace) -> None:
         },
         # Rounds are compared image by image: what was done on others does not count.
         "samples": digest_of([*pool, *test]),
+        # Nor does what another version of this program did.
+        "program": program_digest(PROGRAM),
         "learner": options.learner,
         "start": described,
         **asdict(config),

@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_and_does_not_mix_settings(tmp_path):
     assert report.pairs == 3
     assert lost.is_file()
     assert kept.stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="prepared with other settings"):
+    with pytest.raises(InputError, match=r"what other settings made \(size \d+, not 64\)"):
         prepare_isic2017(tmp_path, out, Isic2017Options(size=64))
 
 

@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on(knees, tmp_path):
     assert [report.pairs for report in reports] == [12, 3, 3]
     assert images[4].is_file()
     assert images[0].stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="prepared with other settings"):
+    with pytest.raises(InputError, match=r"what other settings made \(slices \[.*\], not \[4\]\)"):
         prepare_oai_zib(*knees, out, OaiZibOptions(slices=(4,), validation=1, test=1))
 
 

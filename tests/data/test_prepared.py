@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activefreq.data.prepared import PartFolder
+from activefreq.data.prepared import PartFolder, claim_folder
 from activefreq.errors import InputError
 
 MASK = np.eye(8, dtype=bool)
@@ -37,3 +37,18 @@ def test_what_the_format_cannot_hold_is_named_and_nothing_is_written(
     with pytest.raises(InputError, match=message):
         PartFolder(tmp_path, suffix).write("a", image, MASK)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_keeps_its_settings_and_says_which_others_were_meant(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "out", {"size": 64, "parts": ("train",), "seed": 1})
+    claim_folder(tmp_path / "out", {"size": 64, "parts": ("train",), "seed": 1})
+    before = (tmp_path / "out" / "settings.json").read_text()
+    with pytest.raises(InputError, match=r"settings made \(seed 1, not None; size 64, not 96\) \(see .*settings"):
+        claim_folder(tmp_path / "out", {"size": 96, "parts": ("train",)})
+    assert (tmp_path / "out" / "settings.json").read_text() == before
+
+
+def test_settings_that_cannot_be_read_are_others(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(InputError, match=r"other settings made \(see "):
+        claim_folder(tmp_path, {"size": 64})

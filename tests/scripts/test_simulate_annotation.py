@@ -15,7 +15,9 @@ from documented import documented_arguments
 from PIL import Image
 from synthetic import rgb_blob, write_picture
 
+import activefreq
 from activefreq.data.parts import part_of
+from activefreq.evaluation.program import modules_behind
 
 if TYPE_CHECKING:
     from conftest import Folders
@@ -119,12 +121,36 @@ def test_it_goes_on_but_not_with_other_settings(
     assert after.count("\n") == 2 * before.count("\n")
     capsys.readouterr()
     assert simulate("--strategies", "random", "--steps", "2")[0] == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "other settings made (steps 1, not 2)" in capsys.readouterr().err
     # Nor with other labels, which the rounds that are there were not played on.
     for path in pictures.labels.iterdir():
         write_picture(path, np.roll(np.asarray(Image.open(path)) > 0, 5, 1))
     assert simulate("--strategies", "random", "foreground_random")[0] == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "other settings made (samples " in capsys.readouterr().err
+
+
+def test_the_program_is_what_chooses_trains_clicks_and_measures_but_not_what_makes_tables(script: ModuleType) -> None:
+    names = set(modules_behind(Path(activefreq.__file__).parents[1], script.PROGRAM))
+    assert {
+        "activefreq.acselect.coverage",
+        "activefreq.acselect.strategies",
+        "activefreq.data.samples",
+        "activefreq.evaluation.rollout",
+        "activefreq.models.freqformer",
+        "activefreq.training.augmentation",
+        "activefreq.training.engine",
+        "activefreq.training.losses",
+    } <= names
+    assert not {"activefreq.simulation.report", "activefreq.simulation.curves"} & names
+
+
+def test_it_does_not_go_on_with_what_another_program_did(
+    simulate: Callable[..., tuple[int, Path]], script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    assert simulate("--strategies", "random")[0] == 0
+    monkeypatch.setattr(script, "program_digest", lambda roots: "0" * 16)
+    assert simulate("--strategies", "random")[0] == 2
+    assert "other settings made (program " in capsys.readouterr().err
 
 
 def test_unreadable_images_are_named_and_left_out(

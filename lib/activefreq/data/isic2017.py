@@ -78,7 +78,7 @@ def prepare_isic2017(
         A report for each part that was there.
 
     Raises:
-        InputError: No part is complete, or `output` holds data prepared with other settings.
+        InputError: No part is complete, or `output` holds what other settings made.
     """
     fitted_size((1, 1), options.size, options.fit)
     if not source.is_dir():

@@ -90,7 +90,7 @@ def prepare_oai_zib(
 
     Raises:
         InputError: Nothing fits together, there are too few patients for the split, an option cannot be
-            meant, or `output` holds data prepared with other settings, or of other patients: with these the
+            meant, or `output` holds what other settings made, or of other patients: with these the
             split would be another one, and a patient in two parts.
     """
     if options.axis not in (*_AXES, "shortest"):

@@ -85,17 +85,34 @@ class PartFolder:
 
 
 def claim_folder(output: Path, settings: Mapping[str, Any]) -> None:
-    """Makes a folder for data prepared with these settings, and writes them into it.
+    """Makes a folder for what is made with these settings, and writes them into it.
 
     Raises:
-        InputError: It holds data prepared with other settings, or is a file.
+        InputError: It holds what was made with other settings, which the message names, or is a file.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is not a folder")
     output.mkdir(parents=True, exist_ok=True)
     path = output / SETTINGS_NAME
     text = json.dumps(settings, indent=2) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{output} holds data prepared with other settings (see {path}): take another folder")
+    if path.exists() and (found := path.read_text(encoding="utf-8")) != text:
+        differences = _differences(found, json.loads(text))
+        raise InputError(f"{output} holds what other settings made{differences} (see {path}): take another folder")
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _differences(found: str, wanted: Mapping[str, Any]) -> str:
+    """What a file of settings has otherwise, for a message: " (steps 1, not 2)"; nothing if that is unknown."""
+    try:
+        before = json.loads(found)
+    except ValueError:
+        return ""
+    if not isinstance(before, dict):
+        return ""
+    others = [
+        f"{name} {before.get(name)!r}, not {wanted.get(name)!r}"
+        for name in sorted({*before, *wanted})
+        if before.get(name) != wanted.get(name)
+    ]
+    return f" ({'; '.join(others)})" if others else ""

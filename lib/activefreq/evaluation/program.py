@@ -17,13 +17,17 @@ ROOTS = (
     "activefreq.evaluation.plan",
     "activefreq.evaluation.robot",
 )
-"""Modules that decide a result together with all that they import. Not what runs them, or makes tables of it."""
+"""Modules that decide an evaluation's result together with all that they import. Not what runs them, or makes tables of it."""
 
 
 @functools.cache
-def program_digest() -> str:
-    """Of this package: 16 hexadecimal digits that change with any code that could change a result."""
-    return source_digest(Path(activefreq.__file__).parents[1], ROOTS)
+def program_digest(roots: tuple[str, ...] = ROOTS) -> str:
+    """Of this package: 16 hexadecimal digits that change with any code that could change a result.
+
+    Args:
+        roots: Modules of this package that decide the result.
+    """
+    return source_digest(Path(activefreq.__file__).parents[1], roots)
 
 
 def source_digest(folder: Path, roots: Iterable[str]) -> str:
