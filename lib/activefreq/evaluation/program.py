@@ -17,7 +17,7 @@ ROOTS = (
     "activefreq.evaluation.plan",
     "activefreq.evaluation.robot",
 )
-"""Modules that decide an evaluation's result together with all that they import. Not what runs them, or makes tables of it."""
+"""Modules that decide an evaluation's result, with all that they import. Not what runs them, or makes tables."""
 
 
 @functools.cache
