@@ -150,6 +150,10 @@ def test_a_plan_can_be_sent_to_another_process():
     [
         ({"policies": ()}, "needs a policy"),
         ({"policies": (STANDARD, STANDARD)}, "two policies are called 'standard'"),
+        (
+            {"policies": (STANDARD, PolicySpec("standard (human)", "standard")), "users": ("ideal", "human")},
+            r"two policies are called 'standard \(human\)'",
+        ),
         ({"thresholds": ()}, "IoU threshold"),
         ({"thresholds": (0.0,)}, "thresholds lie above 0 and up to 1, not at 0.0"),
         ({"thresholds": (85.0,)}, "not at 85.0"),

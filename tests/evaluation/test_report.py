@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from fakes import FakeBackend, FakeSource
 from matplotlib.image import imread
 
+from activefreq.data.samples import Sample
 from activefreq.evaluation.panels import write_panels
 from activefreq.evaluation.plan import Plan, PolicySpec
 from activefreq.evaluation.report import curve, write_report
@@ -91,3 +93,21 @@ def test_panels_are_drawn_of_the_images_asked_for(tmp_path):
     assert first.shape[1] / first.shape[0] == pytest.approx(1.9 * 5 / (2.1 * 4), rel=0.01)
     assert first.shape == second.shape
     assert (first != second).any()
+
+
+@dataclasses.dataclass
+class NamedAlike:
+    """Two images, one pixel wide, whose names are one file name."""
+
+    problems = ()
+    names = ("a b", "a_b")
+
+    def __getitem__(self, index):
+        target = np.array([[True], [True], [False], [False]])
+        return Sample(self.names[index], target.astype(np.uint8) * 200, target, "patient")
+
+
+def test_panels_of_narrow_images_and_of_names_that_make_one_file_name(tmp_path):
+    paths = write_panels(PLAN, NamedAlike(), FakeBackend(radius=0), NamedAlike.names, tmp_path, steps=2)
+    assert [path.name for path in paths] == ["a_b.png", "a_b-2.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_b-2.png", "a_b.png"]

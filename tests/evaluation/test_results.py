@@ -1,6 +1,7 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from activefreq.evaluation.results import ClickRecord, ImageResult, Journal, click_table
+from activefreq.files.json_lines import append_line
 
 CLICK = ClickRecord(3, 4, True, 0.5, None, 0.6, 0.3, 0.1, 12.0, 15.0, seconds=0.02)
 RESULT = ImageResult("key", "a", "patient", None, None, (CLICK, replace(CLICK, positive=False, iou=0.8, nsd=0.9)))
@@ -41,3 +42,13 @@ def test_a_row_for_every_click_and_for_a_scored_start(tmp_path):
     path = tmp_path / "clicks.csv"
     table.to_csv(path, index=False)
     assert path.read_text().splitlines()[1].startswith("standard,ideal,a,patient,1,3,4,+,0.5,0.66")
+
+
+def test_lines_of_another_version_are_passed_over(tmp_path):
+    journal = Journal(tmp_path)
+    append_line(tmp_path / "000.jsonl", {**asdict(RESULT), "name": "later", "further": 1})
+    append_line(tmp_path / "000.jsonl", {"key": "key", "name": "earlier"})
+    click = {**asdict(CLICK), "further": 1}
+    append_line(tmp_path / "000.jsonl", {**asdict(RESULT), "name": "later too", "clicks": [click]})
+    journal.append(RESULT)
+    assert [name for _, name, _ in journal.read()] == ["a"]

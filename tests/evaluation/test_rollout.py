@@ -197,6 +197,12 @@ def test_a_label_of_another_size_is_refused():
         OpenImage(FakeBackend(), dataclasses.replace(sample, target=sample.target[:, :-1]))
 
 
+def test_an_empty_label_is_refused():
+    sample = FakeSource()[0]
+    with pytest.raises(InputError, match="label is empty"):
+        OpenImage(FakeBackend(), dataclasses.replace(sample, target=np.zeros_like(sample.target)))
+
+
 def test_at_least_one_click():
     with pytest.raises(InputError, match="at least 1, not 0"):
         RolloutConfig(max_clicks=0)

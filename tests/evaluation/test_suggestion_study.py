@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from activefreq.clicks import Click
@@ -75,6 +76,14 @@ def test_true_doubts_are_right_and_others_are_vetoed(result) -> None:
     assert (followed.vetoed == 0).all()
     assert (followed.unaided == 0).all()
     assert result.hit_rate("suggestions", "first_right").mean == 1.0
+
+
+def test_no_robot_depends_on_the_order_of_the_images(result) -> None:
+    turned = study_suggestions(DoubtfulBackend(), [sample("b", 12), sample("a", 8)], SuggestionStudy())
+    key = ["image", "robot"]
+    pd.testing.assert_frame_equal(
+        turned.robots.sort_values(key, ignore_index=True), result.robots.sort_values(key, ignore_index=True)
+    )
 
 
 def test_looks_end_when_the_last_threshold_is_reached(result) -> None:

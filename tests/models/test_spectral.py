@@ -117,6 +117,15 @@ def test_resampled_weights_are_cached_without_gradient_and_follow_the_weight(kin
 
 
 @pytest.mark.parametrize("kind", FILTERS)
+def test_filters_made_in_inference_mode_answer(kind: str) -> None:
+    with torch.inference_mode():
+        module = FILTERS[kind]("hw", (2, 8, 8))
+        x = random_map(1, 2, 6, 6)
+        torch.testing.assert_close(module(x), x, atol=1e-5, rtol=0)
+        assert module.weight_for(6, 6) is module.weight_for(6, 6)
+
+
+@pytest.mark.parametrize("kind", FILTERS)
 @pytest.mark.parametrize("axes", ["hw", "hc", "wc", "chw"])
 def test_resampled_weights_are_the_same_to_the_bit_for_any_number_of_threads(kind: str, axes: str) -> None:
     module = FILTERS[kind](axes, (64, 28, 28))

@@ -50,6 +50,20 @@ def test_the_scale_of_a_gray_image_does_not_matter() -> None:
     np.testing.assert_allclose(to_rgb(GRAY.astype(np.float64) * 1e30 - 5e31), to_rgb(GRAY), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64])
+def test_gray_values_far_from_zero_are_not_merged(dtype: type) -> None:
+    np.testing.assert_allclose(to_rgb(GRAY.astype(dtype) + dtype(1_000_000_000)), to_rgb(GRAY), atol=1e-6)
+    np.testing.assert_allclose(to_rgb(GRAY.astype(dtype) - dtype(1_000_000_000)), to_rgb(GRAY), atol=1e-6)
+
+
+def test_values_below_any_that_float32_divides_are_black() -> None:
+    image = np.zeros((10, 10), np.float32)
+    image[4, 4] = np.float32(1e-45)
+    rgb = to_rgb(image)
+    assert np.isfinite(rgb).all()
+    assert rgb.max() <= 1
+
+
 def test_gray_is_gray_however_it_is_stored() -> None:
     expected = to_rgb(GRAY)
     np.testing.assert_array_equal(to_rgb(GRAY[..., None]), expected)

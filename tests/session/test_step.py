@@ -203,6 +203,36 @@ def test_a_second_look_that_sees_nothing_changes_nothing() -> None:
     np.testing.assert_array_equal(state.mask, found)
 
 
+def test_a_second_look_after_rejected_objects_takes_away_from_the_first_look_as_well() -> None:
+    """One way is counted from the mask that was clicked on, which was empty, and not from the first look's."""
+    first, second = block(SIDE, 4, 4, 12, 12), block(SIDE, 12, 12, 20, 20)
+    model = CannedModel([EMPTY, EMPTY, first, second])
+    state = answer(model, start(), Click(25, 25, False), Click(28, 28, False), Click(8, 8), config=SMALL)
+    assert len(model.prompts) == 4
+    # The crop is 16 x 16 pixels from (0, 0) on, so that what the second look sees is at (6, 6) to (10, 10).
+    np.testing.assert_array_equal(state.mask, block(SIDE, 6, 6, 10, 10))
+
+
+def test_a_progressive_session_takes_no_second_look() -> None:
+    given = block(SIDE, 4, 4, 8, 8)
+    model = CannedModel([EMPTY, given])
+    state = answer(model, start(given), Click(5, 5, False), Click(5, 5), config=SMALL)
+    assert len(model.prompts) == 2
+    np.testing.assert_array_equal(state.mask, given)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_late_clicks_of_a_progressive_session_change_labels_their_own_way_only(positive: bool) -> None:
+    given = block(SIDE, 8, 8, 20, 20)
+    # Beside what the click is about lies, touching it, a change the other way.
+    grown, shrunk = block(SIDE, 8, 8, 22, 20), block(SIDE, 8, 8, 18, 20)
+    answered = (grown & ~block(SIDE, 8, 19, 20, 20)) if positive else (shrunk | block(SIDE, 8, 20, 18, 21))
+    click = Click(20, 18) if positive else Click(19, 18, False)
+    model = CannedModel([given, given, answered])
+    state = answer(model, start(given), Click(10, 10), Click(11, 11), click)
+    np.testing.assert_array_equal(state.mask, grown if positive else shrunk)
+
+
 def test_a_click_outside_its_image_is_named_before_anything_is_computed() -> None:
     model = CannedModel([EMPTY])
     with pytest.raises(InputError, match=r"\(y=32, x=0\) is outside the image of 32 x 32"):

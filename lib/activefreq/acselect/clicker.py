@@ -1,8 +1,7 @@
 """The standard clicker of the field, and the most interior point of a mask on which it rests.
 
 Source: RITM (Sofiiuk et al., 2022), whose clicker FocalClick and SimpleClick use unchanged. Here it says
-    `None`
-on a perfect mask, where theirs clicks the background at (0, 0).
+`None` on a perfect mask, where theirs clicks the background at (0, 0).
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class ScoreConfig:
         beta: Weight of APE, at least 0.
         gamma: Weight of RGU, at least 0.
         rgu: "consistency" scores 1 - |p* - p_mean|, "inconsistency" scores |p* - p_mean|.
-        size: What the weighted sum is multiplied by: "none" 1, "linear" the pixels n, "sqrt" their square
-            root,            "log" log(1 + n).
+        size: What the weighted sum is multiplied by: "none" 1, "linear" the pixels n, "sqrt" their square root, "log"
+            log(1 + n).
     """
 
     alpha: float = 1.0

@@ -1,8 +1,7 @@
 """How sure a difference between two policies is.
 
 Source: paired percentile bootstrap (Efron and Tibshirani, 1993); whole groups are drawn, because slices of
-    one patient
-are not independent.
+one patient are not independent.
 """
 
 from __future__ import annotations

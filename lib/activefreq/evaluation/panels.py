@@ -51,17 +51,25 @@ def write_panels(
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = {name: index for index, name in enumerate(source.names)}
-    paths = []
+    paths: list[Path] = []
     for name in names:
         sample = source[places[name]]
         image = OpenImage(backend, sample)
         courses = _courses(plan, backend, image)
         figure = panel(to_rgb(sample.image), image.target, courses, steps=steps)
-        path = folder / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.png"
+        path = _unused(folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name), paths)
         with atomic_write(path) as temporary:
             FigureCanvasAgg(figure).print_png(str(temporary))
         paths.append(path)
     return paths
+
+
+def _unused(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+    """A file that is none of these: "a b" and "a_b" are named alike."""
+    path, number = folder / f"{stem}.png", 2
+    while path in taken:
+        path, number = folder / f"{stem}-{number}.png", number + 1
+    return path
 
 
 def _courses(plan: Plan, backend: Backend, image: OpenImage) -> list[Course]:
@@ -119,5 +127,5 @@ def _overlay(axes: Axes, rgb: np.ndarray, mask: np.ndarray) -> None:
         colours = np.zeros((*mask.shape, 4))
         colours[mask] = _MASK
         axes.imshow(colours)
-        if not mask.all():
+        if not mask.all() and min(mask.shape) > 1:
             axes.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=0.7)

@@ -39,6 +39,11 @@ class PolicySpec:
         return PolicySpec, (self.label, self.name, dict(self.options))
 
 
+def seed_of(image: str) -> int:
+    """Of everything random about an image: its name's, so that neither order nor number of the others matters."""
+    return zlib.crc32(image.encode("utf-8", "surrogateescape"))
+
+
 @dataclass(frozen=True)
 class Entrant:
     """A policy as one user follows it.
@@ -85,10 +90,6 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.policies or not self.thresholds:
             raise InputError("an evaluation needs a policy and an IoU threshold")
-        labels = [policy.label for policy in self.policies]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise InputError(f"two policies are called {label!r}")
         for threshold in self.thresholds:
             if not 0 < threshold <= 1:
                 raise InputError(f"IoU thresholds lie above 0 and up to 1, not at {threshold!r}")
@@ -99,6 +100,10 @@ class Plan:
                 raise InputError(f"user must be one of {', '.join(USERS)}, not {user!r}")
         if self.seed < 0:
             raise InputError(f"the seed must be at least 0, not {self.seed}")
+        labels = [entrant.label for entrant in self.entrants]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise InputError(f"two policies are called {label!r}")
 
     @property
     def entrants(self) -> tuple[Entrant, ...]:
@@ -116,7 +121,7 @@ class Plan:
 
     def person(self, entrant: Entrant, image: str) -> Policy:
         """Who clicks on an image, with random numbers that depend on nothing but its name and the seed."""
-        seed = [self.seed, zlib.crc32(image.encode("utf-8", "surrogateescape"))]
+        seed = [self.seed, seed_of(image)]
         policy = make_policy(entrant.policy.name, seed=[*seed, 0], **entrant.policy.options)
         return policy if entrant.user == "ideal" else HumanUser(policy, seed=[*seed, 1], config=self.human)
 

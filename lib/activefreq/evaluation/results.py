@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from activefreq.evaluation.metrics import dice_from_iou
+from activefreq.files.json_lines import append_line, read_lines
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ ResultKey = tuple[str, str, str]
 class Journal:
     """Finished images, kept on disk the moment they are finished, so that an interrupted run can go on.
 
-    A folder with a file of JSON lines per writer. A line that was cut off by a crash is passed over; the
-    image is then done again.
+    A folder with a file of JSON lines per writer. A line that was cut off by a crash, or has other fields because
+    another version wrote it, is passed over; the image is then done again.
     """
 
     def __init__(self, folder: Path, *, writer: int = 0) -> None:
@@ -93,28 +92,25 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, result: ImageResult) -> None:
-        # The line break comes first: whatever a crash left of the line before is ended by it.
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + json.dumps(asdict(result)))
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._path, asdict(result))
 
     def read(self) -> dict[ResultKey, ImageResult]:
         """All results of all writers."""
         results: dict[ResultKey, ImageResult] = {}
         for path in sorted(self._folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    values = json.loads(line)
-                except json.JSONDecodeError:  # an empty line, or one that a crash cut off
-                    continue
+            for values in read_lines(path):
                 result = _from_json(values)
-                results[result.key, result.name, result.digest] = result
+                if result is not None:
+                    results[result.key, result.name, result.digest] = result
         return results
 
 
-def _from_json(values: dict[str, Any]) -> ImageResult:
-    return ImageResult(**{**values, "clicks": tuple(ClickRecord(**click) for click in values["clicks"])})
+def _from_json(values: dict[str, Any]) -> ImageResult | None:
+    """None if the fields are others."""
+    try:
+        return ImageResult(**{**values, "clicks": tuple(ClickRecord(**click) for click in values["clicks"])})
+    except (KeyError, TypeError):
+        return None
 
 
 def click_table(labelled: Iterable[tuple[str, str, ImageResult]]) -> pd.DataFrame:

@@ -62,11 +62,13 @@ class OpenImage:
     _REMEMBERED_BYTES = 64 * 2**20
 
     def __init__(self, backend: Backend, sample: Sample) -> None:
-        """Raises `InputError` if the image is none, or the target does not fit it."""
+        """Raises `InputError` if the image is none, or the target does not fit it, or is empty."""
         self.name, self.group, self.digest = sample.name, sample.group, sample.digest
         self.target = np.asarray(sample.target, bool)
         if self.target.shape != sample.image.shape[:2]:
             raise InputError(f"the label has shape {self.target.shape}, but the image {sample.image.shape[:2]}")
+        if not self.target.any():
+            raise InputError("the label is empty: there is nothing to click on")
         self.prepared: Any = backend.open(sample.name, sample.image)
         self._backend = backend
         self._automatic: State | None = None

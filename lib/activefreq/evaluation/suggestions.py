@@ -19,6 +19,7 @@ from activefreq.data.samples import Sample
 from activefreq.evaluation.backends import Backend, State
 from activefreq.evaluation.bootstrap import Interval, bootstrap_mean
 from activefreq.evaluation.metrics import intersection_over_union, number_of_clicks
+from activefreq.evaluation.plan import seed_of
 from activefreq.evaluation.rollout import Job, OpenImage, RolloutConfig, roll_out
 
 ROBOTS = ("standard", "random", "suggestions", "entropy-suggestions")
@@ -144,11 +145,11 @@ def _jobs(
     backend: Backend, samples: Iterable[Sample], study: SuggestionStudy, policies: dict[tuple[str, str], Policy]
 ) -> Iterator[Job]:
     """The jobs of all robots, image by image; `policies` is told of each robot."""
-    for number, sample in enumerate(samples):
+    for sample in samples:
         image = OpenImage(backend, sample)
         made: tuple[Policy, ...] = (
             StandardPolicy(),
-            RandomPolicy((study.seed, number)),
+            RandomPolicy((study.seed, seed_of(sample.name))),
             AssistedPolicy(study.suggestions),
             AssistedPolicy(ENTROPY_ONLY),
         )

@@ -55,9 +55,10 @@ class SessionConfig:
         focus_expansion: Growth of the changed component's box for the refine pass.
         focus_share: Half the side of the least focus window, as a share of the object's longer side.
         refine: False leaves the refine pass out.
-        local_after: From this many clicks on, pixels outside the focus box keep their probability.
-        one_way_after: From this many clicks on, a click changes labels only its own way: a positive one takes nothing
-            away from the mask, a negative one adds nothing. The first clicks may: one alone says little of an object.
+        local_after: After this many clicks, pixels outside the focus box keep their probability.
+        one_way_after: After this many clicks, a further one changes labels only its own way: a positive one takes
+            nothing away from the mask, a negative one adds nothing. The first clicks may: one alone says little of an
+            object.
         mirrors: In how many mirror images both passes are asked, 1, 2 or 4; their answers are averaged. A click takes
             about so many times as long.
 

@@ -15,6 +15,9 @@ from activefreq.models.prompts import prompt_stem
 class EfficientNetEncoder(nn.Module):
     """Features of a timm EfficientNet at 1/4, 1/8, 1/16 and 1/32; the prompt joins at the stem (1/2).
 
+    timm's stem pads inputs of even sizes at their ends alone, as TensorFlow does; the prompt's stem pads both sides, so
+    that it sees each place one pixel of the input earlier. The shipped weights were trained with that.
+
     The arguments and the returned list of forward are those of `mix_transformer.MixTransformer`.
     """
 

@@ -30,8 +30,8 @@ class ImageNormalization(nn.Module):
 def prompt_stem(out_channels: int, *, kernel_size: int, stride: int) -> nn.Conv2d:
     """A convolution of the prompt that is added to an image stem's output.
 
-    A stem over the concatenation of image and prompt is the same map; keeping the two apart lets an image stem take
-    published weights. It starts at zero, so that a pretrained encoder starts as what it was.
+    A stem over the concatenation of image and prompt is the same map, if it pads its input alike; keeping the two apart
+    lets an image stem take published weights. It starts at zero, so that a pretrained encoder starts as what it was.
     """
     conv = nn.Conv2d(PROMPT_CHANNELS, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
     nn.init.zeros_(conv.weight)

@@ -87,7 +87,9 @@ class _Resampled(nn.Module):
 
     def weight_for(self, height: int, width: int) -> torch.Tensor:
         """The weight for maps of (height, width): (C', H', W') complex for a DFT, (C, H, W) real for a wavelet."""
-        key = (height, width, self.weight.device, self.weight._version, self.weight.data_ptr())
+        # A weight made in inference mode has no version, and nothing changes it in place unseen by its owner.
+        version = None if self.weight.is_inference() else self.weight._version
+        key = (height, width, self.weight.device, version, self.weight.data_ptr())
         if not torch.is_grad_enabled() and self._cache is not None and self._cache[0] == key:
             return self._cache[1]
         resampled = self._resample(height, width)

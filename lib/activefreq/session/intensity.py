@@ -49,10 +49,15 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         return array.astype(np.float32) / np.float32(255.0)
     values = array.astype(np.float32)
     if not (array.ndim == 3 and array.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1):
+        least = array.min()
+        if array.dtype.itemsize > 2 and float(array.max()) - float(least) < abs(float(least)) / 256:
+            # So far from 0, float32 would make different values equal.
+            values = (array - least).astype(np.float32)
         low, high = np.percentile(values, PERCENTILES)
         if not high > low:
             low, high = values.min(), values.max()
-        span = np.float32(high - low) if high > low else np.float32(1.0)
+        # Below float32's least number a span is 0.
+        span = np.float32(high - low) or np.float32(1.0)
         values = np.clip((values - np.float32(low)) / span, 0.0, 1.0)
     if values.ndim == 2:
         values = np.repeat(values[..., None], 3, axis=2)

@@ -107,7 +107,8 @@ def _answer(model: InteractiveModel, requests: Sequence[Request], config: Sessio
     states = _look(model, requests, config)
     closer = _closer(requests, states, config)
     if closer:
-        for index, state in zip(closer, _look(model, [*closer.values()], config), strict=True):
+        begun = [requests[index][1] for index in closer]
+        for index, state in zip(closer, _look(model, [*closer.values()], config, begun), strict=True):
             if state.mask.any():
                 states[index] = state
     return states
@@ -129,15 +130,27 @@ def _closer(requests: Sequence[Request], states: Sequence[SessionState], config:
 
 
 def _wants_a_closer_look(before: SessionState, after: SessionState, click: Click, config: SessionConfig) -> bool:
-    """Whether the answer was found in a view of the whole image, and lies in a small part of it."""
-    if before.mask.any() or not after.mask.any():
+    """Whether the answer was found in a view of the whole image, and lies in a small part of it.
+
+    Never in a progressive session: what may change there is what the first look found.
+    """
+    if before.progressive or before.mask.any() or not after.mask.any():
         return False
     crop = _target_crop(after.mask, (*before.clicks, click), config)
     return crop.height * crop.width < config.closer_look * after.mask.size
 
 
-def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:
-    """One coarse and one refine pass, in as many mirror images as the session takes."""
+def _look(
+    model: InteractiveModel,
+    requests: Sequence[Request],
+    config: SessionConfig,
+    begun: Sequence[SessionState] | None = None,
+) -> list[SessionState]:
+    """One coarse and one refine pass, in as many mirror images as the session takes.
+
+    Args:
+        begun: What the people saw when they clicked, where that is not the requests' states.
+    """
     device = next(model.parameters()).device
     questions = [coarse_question(*request, model.config, config) for request in requests]
     logits, answers = ask_coarse(
@@ -174,17 +187,18 @@ def _look(model: InteractiveModel, requests: Sequence[Request], config: SessionC
             _paste(probability, answered[index, None], focus)
             for index, (probability, focus) in enumerate(zip(probabilities, redrawn, strict=True))
         ]
+    begun = begun or [state for _, state, _ in requests]
     return [
-        _end(state, click, probability, box, config)
-        for (_, state, click), probability, box in zip(requests, probabilities, redrawn, strict=True)
+        _end(state, seen, click, probability, box, config)
+        for (_, state, click), seen, probability, box in zip(requests, begun, probabilities, redrawn, strict=True)
     ]
 
 
 def _end(
-    state: SessionState, click: Click, probability: np.ndarray, redrawn: Box, config: SessionConfig
+    state: SessionState, seen: SessionState, click: Click, probability: np.ndarray, redrawn: Box, config: SessionConfig
 ) -> SessionState:
-    """The state after a click whose (H, W) `probability` is the network's."""
-    probability = _merge(state, probability, redrawn, click, config)
+    """The state after a click whose (H, W) `probability` is the network's; `seen` is what was clicked on."""
+    probability = _merge(state, seen, probability, redrawn, click, config)
     clicks = (*state.clicks, click)
     # What a person said about a pixel holds, whatever the network thinks; of two clicks on one pixel the last one does.
     for said in clicks:
@@ -194,9 +208,18 @@ def _end(
 
 
 def _merge(
-    state: SessionState, probability: np.ndarray, redrawn: Box, click: Click, config: SessionConfig
+    state: SessionState,
+    seen: SessionState,
+    probability: np.ndarray,
+    redrawn: Box,
+    click: Click,
+    config: SessionConfig,
 ) -> np.ndarray:
-    """Keeps what the click was not about: a new (H, W) from the state's probability and the network's."""
+    """Keeps what the click was not about: a new (H, W) from the probabilities of before and the network's."""
+    if len(state.clicks) >= config.one_way_after:
+        after = probability > THRESHOLD
+        against = (after != seen.mask) & (after != click.positive)
+        probability = np.where(against, seen.probability, probability)
     if state.progressive:
         after = probability > THRESHOLD
         if after[click.y, click.x] != click.positive:
@@ -207,10 +230,6 @@ def _merge(
         kept = state.probability.copy()
         kept[redrawn.slices] = probability[redrawn.slices]
         probability = kept
-    if len(state.clicks) >= config.one_way_after:
-        after = probability > THRESHOLD
-        against = (after != state.mask) & (after != click.positive)
-        probability = np.where(against, state.probability, probability)
     return probability
 
 

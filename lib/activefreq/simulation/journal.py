@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from activefreq.files.json_lines import append_line, read_lines
 
 RoundKey = tuple[int, str, int]
 """(seed, strategy, round)."""
@@ -43,26 +43,23 @@ class RoundResult:
 
 
 class RoundJournal:
-    """A file of JSON lines. A line that a crash cut off is passed over: the round is then done again."""
+    """A file of JSON lines. A line that a crash cut off, or that has other fields, is passed over: the round is then
+    done again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def append(self, result: RoundResult) -> None:
-        # The line break comes first: whatever a crash left of the line before is ended by it.
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + json.dumps(asdict(result)))
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._path, asdict(result))
 
     def read(self) -> dict[RoundKey, RoundResult]:
         found = {}
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
+        for values in read_lines(self._path) if self._path.exists() else ():
             try:
-                values = json.loads(line)
-            except json.JSONDecodeError:
+                values |= {name: tuple(values[name]) for name in ("labelled", "chosen")}
+                result = RoundResult(**values)
+            except (KeyError, TypeError):
                 continue
-            values |= {name: tuple(values[name]) for name in ("labelled", "chosen")}
-            result = RoundResult(**values)
             found[result.key] = result
         return found
