@@ -171,4 +171,11 @@ def test_a_name_of_any_bytes_has_random_numbers_of_its_own():
     """As file names of other encodings than UTF-8 come."""
     plan = Plan(policies=(PolicySpec("random", "random"),))
     (entrant,) = plan.entrants
-    plan.person(entrant, os.fsdecode(b"l\xe4sion"))
+    mask, target = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    target[::4, ::4] = True  # 256 regions to choose from
+
+    def first_click(name):
+        return plan.person(entrant, os.fsdecode(name)).next_click(mask * 0.0, mask, target, mask, trial=None)
+
+    assert first_click(b"l\xe4sion") == first_click(b"l\xe4sion")
+    assert first_click(b"l\xe4sion") != first_click(b"l\xe5sion")

@@ -137,17 +137,28 @@ def test_surface_dice_is_measured_where_asked_and_at_the_end():
     assert measured == [1, 3, len(result.clicks)]
 
 
+class Uneven(FakeBackend):
+    """Finds the object at the first click, and two pixels more, of which it is not equally sure."""
+
+    def _answer(self, state, click):
+        probability = (np.arange(48) < 3) & (np.arange(40) < 3)[:, None]
+        probability = probability.astype(np.float32)
+        probability[20, 30:32] = (0.6, 0.9)
+        return dataclasses.replace(state, clicks=(*state.clicks, click), probability=probability)
+
+
 def test_what_was_clicked_is_written_down():
-    backend = FakeBackend()
-    result = next(roll_out(backend, [Job("a", open_image(backend), make_policy("area"))], RolloutConfig(max_clicks=2)))
-    target = FakeSource()[0].target
+    target = (np.arange(48) < 3) & (np.arange(40) < 3)[:, None]
+    image = OpenImage(Uneven(), dataclasses.replace(FakeSource()[0], target=target))
+    result = next(roll_out(Uneven(), [Job("a", image, make_policy("standard"))], RolloutConfig(max_clicks=2)))
     first, second = result.clicks
-    assert first.area == (target & (np.mgrid[:40, :48][0] < 30)).sum()
-    assert (first.mpe, first.ape, first.rgu) == (0.0, 0.0, 0.0)
-    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
-    if not second.positive:
-        assert second.ape == pytest.approx(entropy, rel=1e-5)
-    assert second.score == pytest.approx((second.mpe + second.ape + 1 - second.rgu) * second.area)
+    assert (first.positive, first.area, first.mpe, first.ape, first.rgu) == (True, 9, 0.0, 0.0, 0.0)
+    # Entropies of 0.6 and of 0.9 by hand, in nats; the pixel of the first is 0.15 from the mean probability, 0.75.
+    assert (second.positive, second.area) == (False, 2)
+    assert second.mpe == pytest.approx(0.6730117, rel=1e-5)
+    assert second.ape == pytest.approx((0.6730117 + 0.3250830) / 2, rel=1e-5)
+    assert second.rgu == pytest.approx(0.15, rel=1e-5)
+    assert second.score == pytest.approx((0.6730117 + 0.4990473 + 0.85) * 2, rel=1e-5)
 
 
 def test_the_score_is_that_of_the_options():
