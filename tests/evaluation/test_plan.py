@@ -171,11 +171,12 @@ def test_a_name_of_any_bytes_has_random_numbers_of_its_own():
     """As file names of other encodings than UTF-8 come."""
     plan = Plan(policies=(PolicySpec("random", "random"),))
     (entrant,) = plan.entrants
-    mask, target = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
-    target[::4, ::4] = True  # 256 regions to choose from
+    empty, target = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    target[::4, ::4] = True  # 256 regions, all wrong in a mask that is full
+    wrong = ~target
 
-    def first_click(name):
-        return plan.person(entrant, os.fsdecode(name)).next_click(mask * 0.0, mask, target, mask, trial=None)
+    def click(name):
+        return plan.person(entrant, os.fsdecode(name)).next_click(wrong * 1.0, wrong, target, empty, trial=None)
 
-    assert first_click(b"l\xe4sion") == first_click(b"l\xe4sion")
-    assert first_click(b"l\xe4sion") != first_click(b"l\xe5sion")
+    assert click(b"l\xe4sion") == click(b"l\xe4sion")
+    assert click(b"l\xe4sion") != click(b"l\xe5sion")
