@@ -151,16 +151,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _join(name: str) -> torch.device:
     """This process's device; under torchrun it joins the others first."""
+    from activefreq.launcher import is_launched
     from activefreq.session.segmenter import resolve_device
     from activefreq.training.distributed import join_launched
 
     device = resolve_device(name)
-    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return join_launched(device)
-    # Some clusters set it for whatever they run.
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise InputError("WORLD_SIZE is set, but not RANK and LOCAL_RANK: several processes are started by torchrun")
-    return device
+    return join_launched(device) if is_launched() else device
 
 
 def _request(options: argparse.Namespace, device: torch.device) -> TrainingRequest:
