@@ -115,5 +115,6 @@ def test_what_cannot_be_is_refused(lesion_folders: Folders, studies_folder: Path
         load_data([data_set(lesion_folders)], Division(validation=1e-6, test=0.0), validation_images=4)
     with pytest.raises(InputError, match="nowhere"):
         load_data([DataSet(images="nowhere", labels="nowhere")], validation_images=4)
-    with pytest.raises(InputError, match="shares of validation"):
-        Division(validation=0.6, test=0.4)
+    for shares in ({"validation": 0.6, "test": 0.4}, {"validation": float("nan")}, {"test": float("nan")}):
+        with pytest.raises(InputError, match="shares of validation"):
+            Division(**shares)

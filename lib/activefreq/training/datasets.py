@@ -81,7 +81,8 @@ class Division:
     seed: int = 32
 
     def __post_init__(self) -> None:
-        if self.validation < 0 or self.test < 0 or self.validation + self.test >= 1:
+        # NaN is refused, too.
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             raise InputError(
                 f"the shares of validation ({self.validation}) and test ({self.test}) must be at least 0 and leave "
                 "something to train on"
