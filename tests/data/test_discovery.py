@@ -62,6 +62,12 @@ def test_label_value_and_min_area(volume_folders):
         find_samples(*volume_folders, label_value=9)
 
 
+def test_a_wrong_label_value_is_not_blamed_on_an_image_without_a_label(lesion_folders):
+    (lesion_folders.labels / "ISIC_0000001_segmentation.png").unlink()
+    with pytest.raises(InputError, match="the first of 5 problems is ISIC_0000002: the object has 0"):
+        find_samples(*lesion_folders, label_value=9)
+
+
 def test_volumes_of_one_slice_are_named_like_pictures(folders):
     image, mask = rgb_blob(0)
     write_volume(folders.images / "a.nii.gz", image[None], Geometry((1, *mask.shape)))

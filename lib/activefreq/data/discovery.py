@@ -101,21 +101,24 @@ def samples_of_pairs(
     wanted = _wanted_slices(slices)
     grouping = resolve_grouping(group)
     references: list[SampleReference] = []
-    problems = list(problems)
+    faults: list[Problem] = []
     for pair in tqdm(pairs, desc="Reading labels", unit="file", disable=not progress):
         name = grouping(pair.name)
         try:
             targets = read_targets(pair, label_value)
         except InputError as error:
-            problems.append(Problem(pair.name, str(error)))
+            faults.append(Problem(pair.name, str(error)))
             continue
-        usable, faults = _usable_slices(pair.name, targets, wanted, min_area)
+        usable, unusable = _usable_slices(pair.name, targets, wanted, min_area)
         references += [SampleReference(sample, name, pair, k) for sample, k in usable]
-        problems += faults
+        faults += unusable
+    problems = list(problems)
     if not references:
-        first = f"; the first of {len(problems)} problems is {problems[0]}" if problems else ""
+        # What is wrong with the pairs says more than files without a partner.
+        told = faults or problems
+        first = f"; the first of {len(told)} problems is {told[0]}" if told else ""
         raise InputError(f"no usable sample among {len(pairs)} pairs of image and label{first}")
-    return SampleSource(references, problems=problems, label_value=label_value)
+    return SampleSource(references, problems=[*problems, *faults], label_value=label_value)
 
 
 def _wanted_slices(slices: Slices) -> list[int] | None:
