@@ -188,6 +188,20 @@ def test_a_signal_ends_it_with_its_state_saved(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.mark.parametrize("option", ["--init", "--encoder-weights"])
+def test_weights_that_are_not_there_are_told_before_the_data_are_read(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    monkeypatch.setattr("activefreq.training.command.load_data", lambda *_, **__: pytest.fail("the data were read"))
+    assert main([*command, option, "missing.pt", "--output", tmp_path / "run"]) == 2
+    assert "missing.pt" in capsys.readouterr().err
+
+
 def test_bad_pairs_are_named_and_a_changed_data_set_cannot_be_resumed(
     main: Callable[[list[str]], int],
     lesion_folders: Folders,

@@ -77,8 +77,9 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
 
 def _train(request: TrainingRequest, stop: Callable[[], bool] | None) -> TrainingRun:
     first = rank() == 0
-    data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
+    # Before the data: weights that cannot be used are told at once.
     model = initial_model(request.config, init=request.init)
+    data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
     run = TrainingRun(
         model,
         request.config,
