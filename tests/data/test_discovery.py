@@ -214,6 +214,15 @@ def test_a_list_of_files_to_leave_out_that_fits_none_is_a_problem(lesion_folders
     assert find_samples(*lesion_folders, exclude=["ISIC_0000002", "ISIC_9"]).problems == ()
 
 
+def test_each_file_to_leave_out_that_somebody_typed_has_to_be_there(lesion_folders):
+    typed = ["ISIC_0000002", "ISIC_0000003.jpg", "ISIC_8"]
+    source = find_samples(*lesion_folders, exclude=[*typed, "listed"], typed=typed)
+    assert len(source) == 4
+    assert [str(problem) for problem in source.problems] == ["ISIC_8: is to be left out, but was not found"]
+    source = find_samples(*lesion_folders, exclude=["ISIC_8", "listed"], typed=["ISIC_8"])
+    assert [problem.name for problem in source.problems] == ["ISIC_8", "listed"]
+
+
 def test_a_volume_that_cannot_be_read_is_one_problem_and_read_once(volume_folders, monkeypatch):
     source = find_samples(*volume_folders)
     broken = source.references[0].pair

@@ -28,6 +28,7 @@ def find_samples(
     group: str | Grouping | None = None,
     include: Collection[str] | None = None,
     exclude: Collection[str] = (),
+    typed: Collection[str] = (),
     label_suffixes: Sequence[str] = LABEL_SUFFIXES,
     progress: bool = False,
 ) -> SampleSource:
@@ -46,6 +47,7 @@ def find_samples(
         group: What belongs together in a split, by the stem: see `resolve_grouping`.
         include: Stems, or names of image files, to take; the others are left out.
         exclude: Stems, or names of image files, to leave out. That none of them is there is a problem.
+        typed: Those of `exclude` that somebody typed one by one: each of them that is not there is a problem.
         label_suffixes: What a label's stem may have on top of the image's, in any case.
         progress: Show a progress bar.
 
@@ -67,9 +69,11 @@ def find_samples(
     if excluded:
         pairs = [pair for pair in pairs if not _is_named(pair, excluded)]
         problems = [problem for problem in problems if problem.name not in excluded]
-        if not excluded & found:
-            others = f" and {len(excluded) - 1} others" if len(excluded) > 1 else ""
-            problems.append(Problem(min(excluded) + others, "to be left out, but none of these was found"))
+        problems += [Problem(name, "is to be left out, but was not found") for name in sorted({*typed} - found)]
+        listed = excluded.difference(typed)
+        if listed and not excluded & found:
+            others = f" and {len(listed) - 1} others" if len(listed) > 1 else ""
+            problems.append(Problem(min(listed) + others, "to be left out, but none of these was found"))
     return samples_of_pairs(
         pairs,
         problems=problems,
