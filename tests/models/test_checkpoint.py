@@ -112,7 +112,11 @@ def test_another_file_is_named(tmp_path: Path, content: bytes) -> None:
         load_checkpoint(tmp_path / "other.pt")
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"", b"no weights", pickle.dumps(Path("a"))])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n", b"", b"no weights", pickle.dumps(Path("a"))],
+    ids=["picture", "empty", "text", "pickle"],
+)
 def test_why_another_file_is_none_is_a_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other.pt").write_bytes(content)
     for load in (load_checkpoint, load_checkpoint_and_hash):
