@@ -24,7 +24,7 @@ from activefreq.acselect.policies import POLICIES, PROBABILITY_POLICIES
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
 from activefreq.data.drawing import draw_samples
-from activefreq.data.names import names_of
+from activefreq.data.names import names_of, typed_names
 from activefreq.data.resized import ResizedSource
 from activefreq.data.samples import SampleSource
 from activefreq.errors import InputError
@@ -252,6 +252,7 @@ def find(options: argparse.Namespace, *, progress: bool) -> SampleSource:
         min_area=options.min_area,
         group=options.group,
         exclude=names_of(options.exclude),
+        typed=typed_names(options.exclude),
         progress=progress,
     )
     return draw_samples(source, part=options.part, limit=options.limit, seed=options.seed)

@@ -49,13 +49,19 @@ def run(options: argparse.Namespace) -> None:
 
     from activefreq.data.discovery import find_samples
     from activefreq.data.drawing import draw_samples
-    from activefreq.data.names import names_of
+    from activefreq.data.names import names_of, typed_names
     from activefreq.data.prepared import PartFolder
     from activefreq.data.rings import RingConfig, inside_of_outline, ring_clicks, smooth_ring
     from activefreq.session.segmenter import InteractiveSegmenter
 
     config = RingConfig()
-    samples = find_samples(options.images, options.labels, group=options.group, exclude=names_of(options.exclude))
+    samples = find_samples(
+        options.images,
+        options.labels,
+        group=options.group,
+        exclude=names_of(options.exclude),
+        typed=typed_names(options.exclude),
+    )
     samples = draw_samples(samples, part=options.part).verified()
     for problem in samples.problems:
         print(f"ring_labels: left out {problem}", file=sys.stderr)

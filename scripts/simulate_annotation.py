@@ -26,7 +26,7 @@ import numpy as np
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
-from activefreq.data.names import names_of
+from activefreq.data.names import names_of, typed_names
 from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
@@ -185,6 +185,7 @@ def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]
         min_area=options.min_area,
         group=options.group,
         exclude=names_of(options.exclude),
+        typed=typed_names(options.exclude),
     )
     parts = []
     for part, limit in (("train", options.pool), ("test", options.test)):

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from activefreq.command_line import INTERRUPTED, WRONG
 from activefreq.errors import ActiveFreqError, InputError
 
 if TYPE_CHECKING:
@@ -117,9 +118,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except (ActiveFreqError, OSError) as error:
-        number = os.environ.get("RANK", "0")
-        print(f"train: {error}" if number == "0" else f"train, process {number}: {error}", file=sys.stderr)
-        return 2
+        _say(str(error))
+        return WRONG
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+
+
+def _say(what: str) -> None:
+    number = os.environ.get("RANK", "0")
+    print(f"train: {what}" if number == "0" else f"train, process {number}: {what}", file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -135,32 +143,31 @@ def _run(options: argparse.Namespace) -> int:
         stopping.set()
         signal.signal(number, signals[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signals[number] = signal.signal(number, ask_to_stop)
+    def listen() -> None:
+        # Not before: while the data are read there is nothing to save, and a signal ends it at once.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signals[number] = signal.signal(number, ask_to_stop)
+
     try:
-        run = train(_request(options, device), stop=stopping.is_set)
+        run = train(_request(options, device), stop=stopping.is_set, loaded=listen)
     finally:
         for number, handler in signals.items():
             signal.signal(number, handler)
         leave()
     if run.step < run.config.steps:
         print(f"stopped after step {run.step} of {run.config.steps}; --resume continues", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 
 def _join(name: str) -> torch.device:
     """This process's device; under torchrun it joins the others first."""
+    from activefreq.launcher import is_launched
     from activefreq.session.segmenter import resolve_device
     from activefreq.training.distributed import join_launched
 
     device = resolve_device(name)
-    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return join_launched(device)
-    # Some clusters set it for whatever they run.
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise InputError("WORLD_SIZE is set, but not RANK and LOCAL_RANK: several processes are started by torchrun")
-    return device
+    return join_launched(device) if is_launched() else device
 
 
 def _request(options: argparse.Namespace, device: torch.device) -> TrainingRequest:

@@ -62,6 +62,12 @@ def test_label_value_and_min_area(volume_folders):
         find_samples(*volume_folders, label_value=9)
 
 
+def test_a_wrong_label_value_is_not_blamed_on_an_image_without_a_label(lesion_folders):
+    (lesion_folders.labels / "ISIC_0000001_segmentation.png").unlink()
+    with pytest.raises(InputError, match="the first of 5 problems is ISIC_0000002: the object has 0"):
+        find_samples(*lesion_folders, label_value=9)
+
+
 def test_volumes_of_one_slice_are_named_like_pictures(folders):
     image, mask = rgb_blob(0)
     write_volume(folders.images / "a.nii.gz", image[None], Geometry((1, *mask.shape)))
@@ -206,6 +212,15 @@ def test_a_list_of_files_to_leave_out_that_fits_none_is_a_problem(lesion_folders
     (problem,) = source.problems
     assert str(problem) == "ISIC_8;0 and 1 others: to be left out, but none of these was found"
     assert find_samples(*lesion_folders, exclude=["ISIC_0000002", "ISIC_9"]).problems == ()
+
+
+def test_each_file_to_leave_out_that_somebody_typed_has_to_be_there(lesion_folders):
+    typed = ["ISIC_0000002", "ISIC_0000003.jpg", "ISIC_8"]
+    source = find_samples(*lesion_folders, exclude=[*typed, "listed"], typed=typed)
+    assert len(source) == 4
+    assert [str(problem) for problem in source.problems] == ["ISIC_8: is to be left out, but was not found"]
+    source = find_samples(*lesion_folders, exclude=["ISIC_8", "listed"], typed=["ISIC_8"])
+    assert [problem.name for problem in source.problems] == ["ISIC_8", "listed"]
 
 
 def test_a_volume_that_cannot_be_read_is_one_problem_and_read_once(volume_folders, monkeypatch):

@@ -1,6 +1,6 @@
 import pytest
 
-from activefreq.data.names import names_of, read_names
+from activefreq.data.names import names_of, read_names, typed_names
 from activefreq.errors import InputError
 
 
@@ -38,7 +38,8 @@ def test_names_and_files_of_names_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "listed").write_text("b\nc\n")
     assert names_of(["a", "listed"]) == {"a", "b", "c"}
-    assert names_of([]) == frozenset()
+    assert typed_names(["a", "listed"]) == {"a"}
+    assert names_of([]) == typed_names([]) == frozenset()
     for name in ("lost.txt", "lost.csv", "folder/lost"):
         with pytest.raises(InputError, match=r"lost.*: no such file"):
             names_of(["a", name])

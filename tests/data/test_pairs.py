@@ -81,6 +81,29 @@ def test_other_and_hidden_files_do_not_count(tmp_path):
     assert problems == []
 
 
+NOT_READ = "images of this format are not read; convert it to PNG, TIFF, NIfTI or NRRD"
+
+
+def test_images_in_formats_that_are_not_read_are_problems(tmp_path):
+    # Of "a" there is an image that is read; the features beside it are nothing that is missed.
+    images = fill(tmp_path / "i", "a.png", "a.npy", "b.WEBP", "c.npz", "list.csv", "notes.txt", "d.json", ".e.gif")
+    labels = fill(tmp_path / "l", "a.png", "weights.npy")
+    pairs, problems = find_pairs(images, labels)
+    assert [pair.name for pair in pairs] == ["a"]
+    assert [str(problem) for problem in problems] == [f"b: b.WEBP: {NOT_READ}", f"c: c.npz: {NOT_READ}"]
+
+
+def test_a_label_in_a_format_that_is_not_read_is_no_image(tmp_path):
+    folder = fill(tmp_path / "both", "a.png", "a_mask.png", "b.gif", "b_mask.gif")
+    assert [str(problem) for problem in find_pairs(folder, folder)[1]] == [f"b: b.gif: {NOT_READ}"]
+
+
+def test_a_studies_folder_may_hold_images_in_other_formats(tmp_path):
+    fill(tmp_path, "a.jpg", "b.webp")
+    fill(tmp_path / "labels" / "final", "a.nii.gz")
+    assert find_pairs(tmp_path)[1] == []
+
+
 def test_a_subfolder_of_dicom_files_is_a_volume(tmp_path):
     dicom_folder(tmp_path / "i" / "1.2.3.4")
     fill(tmp_path / "i" / "notes", "text.txt")

@@ -243,10 +243,15 @@ def test_shards_are_disjoint_and_whole():
 
 
 def test_the_environment_says_the_shard(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
     assert Shard.from_environment() == Shard(0, 1)
-    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert Shard.from_environment() == Shard(0, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert Shard.from_environment() == Shard(2, 4)
+    with pytest.raises(InputError, match="several processes are started by torchrun"):
+        Shard.from_environment()
+    monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert Shard.from_environment() == Shard(2, 4, local_rank=1)
 

@@ -20,6 +20,7 @@ from activefreq.models.checkpoint import (
     Checkpoint,
     checkpoint_hash,
     load_checkpoint,
+    load_checkpoint_and_hash,
     resolve_checkpoint,
     save_checkpoint,
 )
@@ -109,6 +110,20 @@ def test_another_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"other\.pt is not"):
         load_checkpoint(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n", b"", b"no weights", pickle.dumps(Path("a"))],
+    ids=["picture", "empty", "text", "pickle"],
+)
+def test_why_another_file_is_none_is_a_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.pt").write_bytes(content)
+    for load in (load_checkpoint, load_checkpoint_and_hash):
+        with pytest.raises(CheckpointError) as told:
+            load(tmp_path / "other.pt")
+        reason = "it is no file of weights, or holds more than these"
+        assert str(told.value) == f"{tmp_path / 'other.pt'} is not a readable checkpoint: {reason}"
 
 
 def test_a_folder_is_named(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from activefreq.files.volumes import read_volume
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.training.config import TrainingConfig, from_plain, load_preset
+from activefreq.training.datasets import TrainingData, load_data
 from activefreq.training.reports import MetricsFile
 from activefreq.training.start import initial_model
 from activefreq.training.state import load_state, state_files
@@ -186,6 +187,52 @@ def test_a_signal_ends_it_with_its_state_saved(
     assert "stopped after step 3 of 8; --resume continues" in capsys.readouterr().err
     assert list(state_files(tmp_path / "run")) == [3, 2]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_an_interruption_while_the_data_are_read_ends_it_at_once(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> TrainingData:
+        os.kill(os.getpid(), signal.SIGINT)
+        return load_data(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("activefreq.training.command.load_data", interrupted)
+    assert main([*command, "--output", tmp_path / "run"]) == 130
+    assert capsys.readouterr().err == "train: interrupted\n"
+
+
+def test_a_second_interruption_ends_a_step_and_is_a_line(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("activefreq.training.engine.exercise_losses", interrupted)
+    assert main([*command, "--output", tmp_path / "run"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "train: interrupted"
+
+
+@pytest.mark.parametrize("option", ["--init", "--encoder-weights"])
+def test_weights_that_are_not_there_are_told_before_the_data_are_read(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    monkeypatch.setattr("activefreq.training.command.load_data", lambda *_, **__: pytest.fail("the data were read"))
+    assert main([*command, option, "missing.pt", "--output", tmp_path / "run"]) == 2
+    assert "missing.pt" in capsys.readouterr().err
 
 
 def test_bad_pairs_are_named_and_a_changed_data_set_cannot_be_resumed(

@@ -92,6 +92,15 @@ def test_names_and_files_of_names_choose(lesion_folders: Folders, tmp_path: Path
     assert [row.name[-1] for row in data.placements] == ["1", "2"]
 
 
+def test_a_misspelt_name_beside_a_good_one_is_told(lesion_folders: Folders) -> None:
+    division = Division(validation=0.0, test=0.0)
+    data = load_data(
+        [data_set(lesion_folders, exclude=("ISIC_0000001", "ISIC_000000l"))], division, validation_images=4
+    )
+    assert len(data.placements) == 5
+    assert [str(problem) for problem in data.problems] == ["ISIC_000000l: is to be left out, but was not found"]
+
+
 @pytest.mark.parametrize("name", ["twins.txt", "lists/twins", "twins.csv"])
 def test_a_file_of_names_that_is_not_there_is_no_name(lesion_folders: Folders, name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: no such file"):
@@ -115,5 +124,6 @@ def test_what_cannot_be_is_refused(lesion_folders: Folders, studies_folder: Path
         load_data([data_set(lesion_folders)], Division(validation=1e-6, test=0.0), validation_images=4)
     with pytest.raises(InputError, match="nowhere"):
         load_data([DataSet(images="nowhere", labels="nowhere")], validation_images=4)
-    with pytest.raises(InputError, match="shares of validation"):
-        Division(validation=0.6, test=0.4)
+    for shares in ({"validation": 0.6, "test": 0.4}, {"validation": float("nan")}, {"test": float("nan")}):
+        with pytest.raises(InputError, match="shares of validation"):
+            Division(**shares)

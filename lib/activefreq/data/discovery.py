@@ -28,6 +28,7 @@ def find_samples(
     group: str | Grouping | None = None,
     include: Collection[str] | None = None,
     exclude: Collection[str] = (),
+    typed: Collection[str] = (),
     label_suffixes: Sequence[str] = LABEL_SUFFIXES,
     progress: bool = False,
 ) -> SampleSource:
@@ -46,6 +47,7 @@ def find_samples(
         group: What belongs together in a split, by the stem: see `resolve_grouping`.
         include: Stems, or names of image files, to take; the others are left out.
         exclude: Stems, or names of image files, to leave out. That none of them is there is a problem.
+        typed: Those of `exclude` that somebody typed one by one: each of them that is not there is a problem.
         label_suffixes: What a label's stem may have on top of the image's, in any case.
         progress: Show a progress bar.
 
@@ -67,9 +69,11 @@ def find_samples(
     if excluded:
         pairs = [pair for pair in pairs if not _is_named(pair, excluded)]
         problems = [problem for problem in problems if problem.name not in excluded]
-        if not excluded & found:
-            others = f" and {len(excluded) - 1} others" if len(excluded) > 1 else ""
-            problems.append(Problem(min(excluded) + others, "to be left out, but none of these was found"))
+        problems += [Problem(name, "is to be left out, but was not found") for name in sorted({*typed} - found)]
+        listed = excluded.difference(typed)
+        if listed and not excluded & found:
+            others = f" and {len(listed) - 1} others" if len(listed) > 1 else ""
+            problems.append(Problem(min(listed) + others, "to be left out, but none of these was found"))
     return samples_of_pairs(
         pairs,
         problems=problems,
@@ -101,21 +105,24 @@ def samples_of_pairs(
     wanted = _wanted_slices(slices)
     grouping = resolve_grouping(group)
     references: list[SampleReference] = []
-    problems = list(problems)
+    faults: list[Problem] = []
     for pair in tqdm(pairs, desc="Reading labels", unit="file", disable=not progress):
         name = grouping(pair.name)
         try:
             targets = read_targets(pair, label_value)
         except InputError as error:
-            problems.append(Problem(pair.name, str(error)))
+            faults.append(Problem(pair.name, str(error)))
             continue
-        usable, faults = _usable_slices(pair.name, targets, wanted, min_area)
+        usable, unusable = _usable_slices(pair.name, targets, wanted, min_area)
         references += [SampleReference(sample, name, pair, k) for sample, k in usable]
-        problems += faults
+        faults += unusable
+    problems = list(problems)
     if not references:
-        first = f"; the first of {len(problems)} problems is {problems[0]}" if problems else ""
+        # What is wrong with the pairs says more than files without a partner.
+        told = faults or problems
+        first = f"; the first of {len(told)} problems is {told[0]}" if told else ""
         raise InputError(f"no usable sample among {len(pairs)} pairs of image and label{first}")
-    return SampleSource(references, problems=problems, label_value=label_value)
+    return SampleSource(references, problems=[*problems, *faults], label_value=label_value)
 
 
 def _wanted_slices(slices: Slices) -> list[int] | None:

@@ -57,6 +57,11 @@ def names_of(listed: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*(read_names(name) if _is_list(name) else {name} for name in listed))
 
 
+def typed_names(listed: Iterable[str]) -> frozenset[str]:
+    """Those of `names_of` that are named themselves, not in a list."""
+    return frozenset(name for name in listed if not _is_list(name))
+
+
 def _is_list(name: str) -> bool:
     path = Path(name)
     if path.name.lower().endswith(_IMAGE_SUFFIXES):

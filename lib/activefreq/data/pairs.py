@@ -31,6 +31,9 @@ LABEL_SUFFIXES = (
 STUDIES_LABELS = Path("labels") / "final"
 """Where MONAI Label keeps the labels that people submitted, inside its studies folder."""
 
+_UNREAD_SUFFIXES = (".webp", ".gif", ".jp2", ".heic", ".heif", ".avif", ".npy", ".npz", ".mat", ".svs")
+"""Of files that hold images, most likely, in formats that are not read."""
+
 _DATASTORE_FILE = "datastore_v2.json"
 _SUFFIXES = (*VOLUME_SUFFIXES, *sorted(RASTER_SUFFIXES))
 _LOOKED_AT = 8
@@ -88,7 +91,8 @@ def find_pairs(
         label_suffixes: What a label's stem may have on top of the image's, in any case.
 
     Returns:
-        The pairs, ordered by name, and the files that have no partner or more than one.
+        The pairs, ordered by name, and the files that have no partner or more than one. Outside of a studies folder
+        so are images in formats that are not read.
 
     Raises:
         InputError: A path does not exist, or its name is not UTF-8, or there is no pair at all; the message says
@@ -117,6 +121,8 @@ def find_pairs(
         image_files = {name: files for name, files in image_files.items() if name not in label_files}
     by_stem = _by_stem((name for name in label_files if name not in image_files), ends)
     pairs, problems = [], _without_foreign_names(image_files, label_files)
+    if not is_studies:
+        problems += _unread(images, image_files, label_ends=ends if images.resolve() == labels.resolve() else ())
     partnered = set()
     for name, candidates in sorted(image_files.items()):
         stems = [name] if name in label_files else by_stem.get(name, [])
@@ -167,6 +173,23 @@ def _without_foreign_names(*found: dict[str, list[Path]]) -> list[Problem]:
             files.pop(name, None)
         readable = name.encode(errors="backslashreplace").decode()
         problems.append(Problem(readable, "the name of the file is not UTF-8; rename it"))
+    return problems
+
+
+def _unread(images: Path, image_files: Mapping[str, Sequence[Path]], *, label_ends: tuple[str, ...]) -> list[Problem]:
+    """Images in formats that are not read, but for those that there are in another format, too.
+
+    Args:
+        label_ends: What the name of a label ends with, in lower case, where there are labels among the images.
+    """
+    problems = []
+    for path in sorted(images.iterdir()):
+        name = _composed(path.stem)
+        if path.name.startswith(".") or not path.name.lower().endswith(_UNREAD_SUFFIXES) or not is_utf8(name):
+            continue
+        if name not in image_files and not name.lower().endswith(label_ends):
+            reason = "images of this format are not read; convert it to PNG, TIFF, NIfTI or NRRD"
+            problems.append(Problem(name, f"{path.name}: {reason}"))
     return problems
 
 

@@ -28,6 +28,7 @@ from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.plan import Plan
 from activefreq.evaluation.results import ImageResult, Journal, ResultKey
 from activefreq.evaluation.rollout import Job, OpenImage, roll_out
+from activefreq.launcher import is_launched
 
 
 class Source(Protocol):
@@ -54,10 +55,10 @@ class Shard:
 
     @staticmethod
     def from_environment() -> Shard:
-        """Of `torchrun`'s environment variables; the whole if there are none."""
-        return Shard(
-            int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-        )
+        """Of `torchrun`'s environment variables; the whole if there are none. Raises as `is_launched`."""
+        if not is_launched():
+            return Shard()
+        return Shard(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
     def device(self, name: str) -> str:
         """Where this process computes if `name` is asked for: the GPUs of a machine are dealt out to its processes."""

@@ -20,6 +20,7 @@ from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.inference import is_prepared
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.refiner import RefinerConfig
+from activefreq.models.weights_file import load_weights
 
 FORMAT = 1
 SHIPPED = Path(__file__).resolve().parents[3] / "apps" / "activefreq" / "model"
@@ -109,10 +110,10 @@ def checkpoint_hash(path: Path) -> str:
 def _load(path: Path, source: Path | BinaryIO) -> Checkpoint:
     """Reads a checkpoint from a source that is the file, or has its bytes."""
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        content = load_weights(source)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}") from None
-    except Exception as error:  # a damaged pickle can fail in any way
+    except (OSError, CheckpointError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not an ActiveFreq checkpoint of format {FORMAT}")

@@ -15,6 +15,7 @@ from activefreq.models.efficientnet import EfficientNetEncoder
 from activefreq.models.hrnet import HRNetEncoder
 from activefreq.models.mix_transformer import MixTransformer
 from activefreq.models.prompts import IMAGE_MEAN, IMAGE_STD
+from activefreq.models.weights_file import in_a_line, load_weights
 
 _EXPANDED = {
     "_expand_conv": "conv_pw",
@@ -83,7 +84,7 @@ def load_mix_transformer(encoder: MixTransformer, path: Path) -> None:
         renamed = rename_mix_transformer(weights, [len(stage.blocks) for stage in encoder.stages])
         result = encoder.load_state_dict(renamed, strict=False)
     except Exception as error:  # a file of any other kind can fail in any way
-        raise CheckpointError(f"{path} does not hold weights of this Mix Transformer: {error}") from error
+        raise CheckpointError(f"{path} does not hold weights of this Mix Transformer: {in_a_line(error)}") from error
     _refuse_missing(path, result.missing_keys)
 
 
@@ -136,7 +137,7 @@ def load_efficientnet_lite(encoder: EfficientNetEncoder, path: Path) -> None:
         renamed["conv_stem.weight"] = stem * scale.view(1, 3, 1, 1)
         result = encoder.load_state_dict(renamed, strict=False)
     except Exception as error:  # a file of any other kind can fail in any way
-        raise CheckpointError(f"{path} does not hold EfficientNet-Lite weights that fit: {error}") from error
+        raise CheckpointError(f"{path} does not hold EfficientNet-Lite weights that fit: {in_a_line(error)}") from error
     _refuse_missing(path, result.missing_keys)
 
 
@@ -151,7 +152,7 @@ def load_hrnet(encoder: HRNetEncoder, path: Path) -> None:
     try:
         result = encoder.network.load_state_dict(dict(_read(path)), strict=False)
     except Exception as error:  # a file of any other kind can fail in any way
-        raise CheckpointError(f"{path} does not hold weights of this HRNet: {error}") from error
+        raise CheckpointError(f"{path} does not hold weights of this HRNet: {in_a_line(error)}") from error
     _refuse_missing(path, result.missing_keys)
 
 
@@ -180,7 +181,7 @@ def rename_efficientnet_lite(weights: Mapping[str, torch.Tensor], depths: list[i
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = load_weights(path)
     return content.get("state_dict", content)
 
 

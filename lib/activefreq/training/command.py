@@ -57,11 +57,14 @@ class TrainingRequest:
     half: bool = False
 
 
-def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -> TrainingRun:
+def train(
+    request: TrainingRequest, *, stop: Callable[[], bool] | None = None, loaded: Callable[[], object] | None = None
+) -> TrainingRun:
     """Trains; in every process of a distributed training alike, of which only the first writes.
 
     Args:
         stop: As in `TrainingRun`; True ends the run early, its state saved.
+        loaded: Called once when all data are read and checked, which takes long and asks for no `stop`.
 
     Returns:
         The run. It is at the last step, unless it was stopped.
@@ -72,13 +75,18 @@ def train(request: TrainingRequest, *, stop: Callable[[], bool] | None = None) -
     """
     # Only the first process writes.
     with own_folder(request.output, resume=request.resume) if rank() == 0 else nullcontext():
-        return _train(request, stop)
+        return _train(request, stop, loaded)
 
 
-def _train(request: TrainingRequest, stop: Callable[[], bool] | None) -> TrainingRun:
+def _train(
+    request: TrainingRequest, stop: Callable[[], bool] | None, loaded: Callable[[], object] | None
+) -> TrainingRun:
     first = rank() == 0
-    data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
+    # Before the data: weights that cannot be used are told at once.
     model = initial_model(request.config, init=request.init)
+    data = load_data(request.sets, request.division, validation_images=request.config.validation_images, progress=first)
+    if loaded is not None:
+        loaded()
     run = TrainingRun(
         model,
         request.config,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.data.discovery import find_samples
-from activefreq.data.names import names_of
+from activefreq.data.names import names_of, typed_names
 from activefreq.data.pairs import Problem
 from activefreq.data.parts import Part, part_of
 from activefreq.data.samples import SampleSource
@@ -61,6 +61,7 @@ class DataSet:
             group=self.group,
             include=names_of(self.include) if self.include else None,
             exclude=names_of(self.exclude),
+            typed=typed_names(self.exclude),
             progress=progress,
         )
         return source.verified(progress=progress)
@@ -81,7 +82,8 @@ class Division:
     seed: int = 32
 
     def __post_init__(self) -> None:
-        if self.validation < 0 or self.test < 0 or self.validation + self.test >= 1:
+        # NaN is refused, too.
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             raise InputError(
                 f"the shares of validation ({self.validation}) and test ({self.test}) must be at least 0 and leave "
                 "something to train on"

@@ -70,8 +70,11 @@ def _load_encoder(model: InteractiveModel, path: Path) -> None:
 
 
 def _take_over(model: InteractiveModel, path: Path) -> None:
-    weights = load_checkpoint(path).model.state_dict()
+    source = load_checkpoint(path).model
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} holds another network than the one to be trained: {error}") from error
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:  # torch names every weight
+        theirs, ours = (f"{one.config.backbone} and {one.config.refiner}" for one in (source, model))
+        raise CheckpointError(
+            f"{path} holds another network than the one to be trained: {theirs}, not {ours}"
+        ) from error
