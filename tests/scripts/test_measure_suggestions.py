@@ -67,6 +67,8 @@ def test_from_folders_to_tables(measure: Callable[..., tuple[int, Path]], capsys
     ("arguments", "message"),
     [
         (["--limit", "0"], "--limit must be at least 1"),
+        (["--limit", "1", "--seed", "-1"], "the seed must be at least 0, not -1"),
+        (["--seed", "-1", "--images", "nowhere"], "the seed must be at least 0, not -1"),
         (["--weights", "nowhere.pt"], "nowhere.pt"),
         (["--images", "nowhere"], "nowhere"),
         (["--least-chance", "0.9"], "least chance"),
