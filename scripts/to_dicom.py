@@ -78,7 +78,11 @@ def find_images(path: Path) -> dict[str, Path]:
 
 
 def connect(url: str) -> DICOMwebClient:
-    client = DICOMwebClient(url)
+    """Raises `InputError` if that is no address."""
+    try:
+        client = DICOMwebClient(url)
+    except ValueError as error:
+        raise InputError(f"{url!r} is no address of a DICOMweb server ({error})") from error
     client.set_http_retry_params(retry=False)  # it would try a server that is not there for half a minute
     return client
 
