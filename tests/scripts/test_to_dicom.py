@@ -91,6 +91,15 @@ def test_what_cannot_be_converted_is_named_in_one_line(to_dicom, case, images, t
     assert len(problem.splitlines()) == 1
 
 
+def test_a_bad_image_does_not_keep_the_others_back(to_dicom, images, tmp_path):
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    code, listed, problem = to_dicom("--images", images, "--output", tmp_path / "studies")
+    assert code == 2
+    assert problem.startswith(f"to_dicom: {images / 'broken.png'}")
+    assert [row["name"] for row in csv.DictReader(listed.splitlines())] == ["scan", "skin"]
+    assert sorted(path.name for path in (tmp_path / "studies").iterdir()) == ["scan", "skin"]
+
+
 def test_something_to_do_is_asked_for(to_dicom, images):
     code, _, problem = to_dicom("--images", images)
     assert code == 2
