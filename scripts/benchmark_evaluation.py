@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
+    if options.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, not {options.rounds}")
     figures: dict[str, Any] = {"acselect_ms": acselect_times()}
     print("AcSelect's own time for a click, ms (median):")
     for name, milliseconds in figures["acselect_ms"].items():

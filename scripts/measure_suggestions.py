@@ -100,6 +100,8 @@ def summarize(result: StudyResult, study: SuggestionStudy) -> dict[str, Any]:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit must be at least 1, not {arguments.limit}")
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise InputError(f"{arguments.output} is not a folder")
     suggestions = SuggestionConfig(
         least_chance=arguments.least_chance, placement=arguments.placement, size=arguments.size, rgu=arguments.rgu
     )
@@ -115,11 +117,12 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.limit is not None and arguments.limit < len(indices):
         drawn = np.random.default_rng(arguments.seed).permutation(len(indices))[: arguments.limit]
         indices = [indices[n] for n in np.sort(drawn)]
+    # What cannot be made is told now, and not after hours.
+    arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
     backend = LocalBackendFactory(checkpoint=checkpoint, device=arguments.device)()
     samples = tqdm(source.subset(indices), total=len(indices), desc="Annotating", unit="image")
     result = study_suggestions(backend, samples, study)
-    arguments.output.mkdir(parents=True, exist_ok=True)
     for name, table in (("robots.csv", result.robots), ("hits.csv", result.hits)):
         with atomic_write(arguments.output / name) as temporary:
             temporary.write_text(table.to_csv(index=False))

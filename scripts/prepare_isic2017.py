@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from activefreq.command_line import command
-from activefreq.data.isic2017 import Isic2017Options, prepare_isic2017
+from activefreq.data.isic2017 import Isic2017Options, half_parts, prepare_isic2017
 from activefreq.data.resizing import FITS
 
 
@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
 @command("prepare_isic2017")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    for part, missing in half_parts(options.source).items():
+        print(f"{part}: left out, {missing} is not there", file=sys.stderr)
     reports = prepare_isic2017(
         options.source,
         options.output,

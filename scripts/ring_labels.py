@@ -4,7 +4,8 @@
   python scripts/ring_labels.py --images cavity/images --labels cavity/labels --output rings
 
 writes rings/images and rings/labels, for images of 8 bits and grey ones of 16. Any other image ends it before
-anything is written. Where the model shows no ring, there is none. See activefreq.data.rings.
+anything is written, and so does a folder with rings by other weights or options. Where the model shows no ring, there
+is none. See activefreq.data.rings.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from activefreq.command_line import command
@@ -50,26 +52,35 @@ def run(options: argparse.Namespace) -> None:
     from activefreq.data.discovery import find_samples
     from activefreq.data.drawing import draw_samples
     from activefreq.data.names import names_of, typed_names
-    from activefreq.data.prepared import PartFolder
+    from activefreq.data.prepared import PartFolder, claim_folder
     from activefreq.data.rings import RingConfig, inside_of_outline, ring_clicks, smooth_ring
+    from activefreq.models.checkpoint import checkpoint_hash, resolve_checkpoint
     from activefreq.session.segmenter import InteractiveSegmenter
 
     config = RingConfig()
+    folder = PartFolder(options.output, ".png")
+    folder.check_apart(options.images, options.labels)
+    weights = resolve_checkpoint(options.weights)
+    exclude = names_of(options.exclude)
+    settings = {
+        "data": "ring labels",
+        "weights": checkpoint_hash(weights),
+        "group": options.group,
+        "part": options.part,
+        "exclude": sorted(exclude),
+        **asdict(config),
+    }
     samples = find_samples(
-        options.images,
-        options.labels,
-        group=options.group,
-        exclude=names_of(options.exclude),
-        typed=typed_names(options.exclude),
+        options.images, options.labels, group=options.group, exclude=exclude, typed=typed_names(options.exclude)
     )
     samples = draw_samples(samples, part=options.part).verified()
     for problem in samples.problems:
         print(f"ring_labels: left out {problem}", file=sys.stderr)
-    folder = PartFolder(options.output, ".png")
     # An image of every file, before the first is written: a run takes long, and all slices of a volume are alike.
     for index in {reference.pair: index for index, reference in enumerate(samples.references)}.values():
         folder.check(samples.names[index], samples[index].image)
-    segmenter = InteractiveSegmenter.from_pretrained(options.weights, options.device)
+    segmenter = InteractiveSegmenter.from_pretrained(weights, options.device)
+    claim_folder(options.output, settings)
     written = 0
     for sample in tqdm(samples, disable=not sys.stderr.isatty(), unit="image"):
         inner = inside_of_outline(sample.target, config.outline)

@@ -4,7 +4,8 @@ Every image becomes one study in a folder of its own. Photographs (jpg, png, tif
 click on the one that is shown. Volumes (NIfTI, NRRD, MetaImage) keep their geometry.
 
 The same image makes the same study again: sending it twice does no harm. For every image a line
-`name,study,series,slices` goes to standard output; MONAI Label calls an image by its series.
+`name,study,series,slices` goes to standard output; MONAI Label calls an image by its series. An image that cannot be
+converted is told, and the others are; the exit status is then 2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 from tqdm import tqdm
 
-from activefreq.command_line import command
+from activefreq.command_line import WRONG, command
 from activefreq.data.pairs import files_by_stem, image_name
 from activefreq.errors import InputError
 from activefreq.files.dicom import DicomSeries, dicom_series, write_dicom
@@ -42,24 +43,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (options.output or options.dicomweb):
         parser().error("give --output, --dicomweb, or both")
     try:
-        convert(options)
+        complete = convert(options)
     except requests.RequestException as error:
         raise InputError(f"{options.dicomweb} does not take the studies: {error}") from error
-    return 0
+    return 0 if complete else WRONG
 
 
-def convert(options: argparse.Namespace) -> None:
+def convert(options: argparse.Namespace) -> bool:
+    """Converts what can be, and tells what cannot; returns whether all was converted."""
     images = find_images(options.images)
     client = connect(options.dicomweb) if options.dicomweb else None
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(["name", "study", "series", "slices"])
+    complete = True
     for name, path in tqdm(images.items(), unit="image", disable=None):
-        series = dicom_series(read_volume(path), name=name)
-        if options.output:
-            write_dicom(series, options.output / name)
+        try:
+            series = dicom_series(read_volume(path), name=name)
+            if options.output:
+                write_dicom(series, options.output / name)
+        except InputError as error:
+            tqdm.write(f"to_dicom: {error}", file=sys.stderr)
+            complete = False
+            continue
         if client:
             send(series, client)
         lines.writerow([name, series.study_uid, series.series_uid, len(series.slices)])
+    return complete
 
 
 def find_images(path: Path) -> dict[str, Path]:
@@ -78,7 +87,11 @@ def find_images(path: Path) -> dict[str, Path]:
 
 
 def connect(url: str) -> DICOMwebClient:
-    client = DICOMwebClient(url)
+    """Raises `InputError` if that is no address."""
+    try:
+        client = DICOMwebClient(url)
+    except ValueError as error:
+        raise InputError(f"{url!r} is no address of a DICOMweb server ({error})") from error
     client.set_http_retry_params(retry=False)  # it would try a server that is not there for half a minute
     return client
 

@@ -33,6 +33,9 @@ def test_fewer_are_some_of_more_in_the_order_of_the_source() -> None:
 def test_what_cannot_be_drawn_is_said() -> None:
     with pytest.raises(InputError, match="limit must be at least 1, not 0"):
         draw_samples(SOURCE, limit=0)
+    for limit in (None, 2):
+        with pytest.raises(InputError, match="the seed must be at least 0, not -1"):
+            draw_samples(SOURCE, limit=limit, seed=-1)
     alone = SOURCE.subset([0])
     other = "test" if part_of("patient0") != "test" else "train"
     with pytest.raises(InputError, match=f"none of 1 images falls into the {other} part"):

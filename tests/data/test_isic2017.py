@@ -7,7 +7,7 @@ from PIL import Image
 from synthetic import rgb_blob, write_picture
 
 from activefreq.data.discovery import find_samples
-from activefreq.data.isic2017 import Isic2017Options, prepare_isic2017
+from activefreq.data.isic2017 import Isic2017Options, half_parts, prepare_isic2017
 from activefreq.errors import InputError
 
 SMALL = Isic2017Options(size=32)
@@ -123,3 +123,17 @@ def test_a_wrong_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match="holds none of ISIC-2017_Training_Data and"):
         prepare_isic2017(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_part_of_which_half_is_there_is_named(tmp_path):
+    make_part(tmp_path, "ISIC-2017_Training", [1])
+    make_part(tmp_path, "ISIC-2017_Validation", [2], zipped=True)
+    assert half_parts(tmp_path) == {}
+    (tmp_path / "ISIC-2017_Validation_Part1_GroundTruth.zip").unlink()
+    (tmp_path / "ISIC-2017_Test_v2_Part1_GroundTruth.zip").write_bytes(b"")
+    assert half_parts(tmp_path) == {
+        "validation": "ISIC-2017_Test_v2_Data",
+        "test": "ISIC-2017_Validation_Part1_GroundTruth",
+    }
+    (report,) = prepare_isic2017(tmp_path, tmp_path / "out", SMALL)
+    assert report.part == "train"

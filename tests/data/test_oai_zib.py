@@ -151,7 +151,20 @@ def test_options_that_cannot_be_meant(knees, tmp_path):
         prepare_oai_zib(*knees, tmp_path / "out", OaiZibOptions(axis="x"))
     with pytest.raises(InputError, match="slices must be"):
         prepare_oai_zib(*knees, tmp_path / "out", OaiZibOptions(slices=()))
+    with pytest.raises(InputError, match=r"slices must not be given twice, as in \[4, 8, 4\]"):
+        prepare_oai_zib(*knees, tmp_path / "out", OaiZibOptions(slices=(4, 8, 4), validation=1, test=1))
+    with pytest.raises(InputError, match="the seed must be at least 0, not -1"):
+        prepare_oai_zib(*knees, tmp_path / "out", OaiZibOptions(slices=(4,), validation=1, test=1, seed=-1))
     assert not (tmp_path / "out").exists()
+
+
+def test_no_slice_at_all_is_an_error_and_leaves_the_folder_free(knees, tmp_path):
+    options = OaiZibOptions(slices=(4, 8), labels=(9,), validation=1, test=1)
+    with pytest.raises(
+        InputError, match=r"no slice of 6 volumes could be used; the first of 12 problems is 90.*_004: "
+    ):
+        prepare_oai_zib(*knees, tmp_path / "out", options)
+    assert sum(report.pairs for report in prepare_oai_zib(*knees, tmp_path / "out", OPTIONS)) == 18
 
 
 def test_a_folder_is_not_filled_with_the_split_of_other_patients(knees, tmp_path):

@@ -52,3 +52,8 @@ def test_fractions_that_cannot_be_meant():
     for fractions in ([0.5, 0.4], [1.5, -0.5], [float("nan"), 1.0], []):
         with pytest.raises(InputError, match="fractions of a split"):
             split_groups("abc", fractions, 0)
+
+
+def test_a_seed_that_cannot_be_meant():
+    with pytest.raises(InputError, match="the seed must be at least 0, not -1"):
+        split_groups("abc", [0.5, 0.5], -1)

@@ -72,6 +72,7 @@ def test_ctrl_c_asks_it_to_stop_and_a_second_one_stops_it() -> None:
         (["--epochs", "0"], "epochs must be at least 1, not 0"),
         (["--weights", "nowhere.pt"], "no checkpoint at nowhere.pt"),
         (["--limit", "0"], "limit must be at least 1, not 0"),
+        (["--limit", "2", "--seed", "-1"], "the seed must be at least 0, not -1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

@@ -67,6 +67,8 @@ def test_from_folders_to_tables(measure: Callable[..., tuple[int, Path]], capsys
     ("arguments", "message"),
     [
         (["--limit", "0"], "--limit must be at least 1"),
+        (["--limit", "1", "--seed", "-1"], "the seed must be at least 0, not -1"),
+        (["--seed", "-1", "--images", "nowhere"], "the seed must be at least 0, not -1"),
         (["--weights", "nowhere.pt"], "nowhere.pt"),
         (["--images", "nowhere"], "nowhere"),
         (["--least-chance", "0.9"], "least chance"),
@@ -82,6 +84,21 @@ def test_wrong_options_end_with_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("measure_suggestions: ")
     assert message in error
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_an_output_that_cannot_be_a_folder_is_told_before_the_study(
+    measure: Callable[..., tuple[int, Path]],
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    below: str,
+) -> None:
+    monkeypatch.setattr(script, "study_suggestions", lambda *_: pytest.fail("it was studied"))
+    (tmp_path / "file").write_text("of mine")
+    assert measure("--output", str(tmp_path / "file" / below))[0] == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments", documented_arguments("active_learning.md", "measure_suggestions.py"))

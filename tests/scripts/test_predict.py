@@ -75,3 +75,34 @@ def test_a_file_that_would_not_hold_the_mask_is_refused_before_anything_is_compu
         assert "no checkpoint at nowhere" in result.stderr
     else:
         assert result.stderr.startswith(f"predict: {tmp_path / name} must be named *.png, ")
+
+
+@pytest.mark.parametrize(
+    ("output", "picture", "message"),
+    [
+        ("photograph.png", None, "both the image and the mask"),
+        ("mask.png", "photograph.png", "both the image and the picture"),
+        ("mask.png", "../{folder}/mask.png", "both the mask and the picture"),
+    ],
+)
+def test_no_file_is_written_over_another(tmp_path, weights, photograph, output, picture, message):
+    before = photograph.read_bytes()
+    arguments = ["--output", tmp_path / output]
+    if picture is not None:
+        arguments += ["--picture", tmp_path / picture.format(folder=tmp_path.name)]
+    result = predict(photograph, "--click", "20,30", "--weights", weights, "--device", "cpu", *arguments)
+    assert result.returncode == 2
+    assert result.stderr == f"predict: {arguments[-1]} cannot be {message}\n"
+    assert photograph.read_bytes() == before
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_a_mask_to_correct_may_be_replaced(tmp_path, weights, photograph):
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(mask)
+    result = predict(
+        photograph, "--click", "20,30", "--previous-mask", mask, "--output", mask,
+        "--weights", weights, "--device", "cpu",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert Image.open(mask).size == (64, 48)

@@ -35,10 +35,14 @@ def test_isic2017_from_folders(tmp_path):
             folder = tmp_path / "in" / f"ISIC-2017_Training_{kind}"
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(folder / name, array)
+    (tmp_path / "in" / "ISIC-2017_Validation_Data.zip").write_bytes(b"")
     result = run("prepare_isic2017.py", tmp_path / "in", "--output", tmp_path / "out", "--size", 32)
     assert result.returncode == 0
     assert result.stdout == "train: 1 images, 1 problems\n"
-    assert result.stderr == "  left out ISIC_0000002: the label is empty\n"
+    assert result.stderr == (
+        "test: left out, ISIC-2017_Validation_Part1_GroundTruth is not there\n"
+        "  left out ISIC_0000002: the label is empty\n"
+    )
 
 
 def test_oai_zib_from_volumes(volume_folders, tmp_path):

@@ -74,7 +74,36 @@ def test_what_shows_no_ring_has_no_label(ring_labels, cavities, tmp_path, capsys
     )  # fmt: skip
     assert code == 0
     assert "0 rings of 1 objects" in capsys.readouterr().out
-    assert not (tmp_path / "rings").exists()
+    assert [path.name for path in (tmp_path / "rings").iterdir()] == ["settings.json"]
+
+
+@pytest.mark.parametrize("labels", ["labels", "labels/heart0.png"])
+def test_the_labels_it_is_given_are_not_replaced(ring_labels, cavities, labels, capsys) -> None:
+    images = labels.replace("labels", "images")
+    before = {path: path.read_bytes() for path in cavities.rglob("*.png")}
+    code = ring_labels(
+        "--images", cavities / images, "--labels", cavities / labels, "--output", cavities / "images" / ".."
+    )
+    assert code == 2
+    assert f"would be written over {cavities / images}: take another folder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in cavities.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"), [(("--weights", "other.pt"), "weights"), (("--exclude", "heart0"), "exclude")]
+)
+def test_rings_by_other_weights_or_of_other_objects_are_not_mixed(
+    ring_labels, cavities, changed, message, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(cavities)
+    for seed, name in enumerate(("tiny.pt", "other.pt")):
+        save_checkpoint(cavities / name, Checkpoint(make_tiny_model(seed)))
+    given = ["--images", "images", "--labels", "labels", "--exclude", "heart1", "--device", "cpu", "--output", "rings"]
+    given += ["--weights", "tiny.pt"]
+    assert ring_labels(*given) == 0
+    assert ring_labels(*given) == 0
+    assert ring_labels(*given, *changed) == 2
+    assert f"rings holds what other settings made ({message} " in capsys.readouterr().err
 
 
 def test_an_object_that_fills_its_image_is_passed_over(ring_labels, cavities, capsys) -> None:

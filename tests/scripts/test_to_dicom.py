@@ -63,7 +63,7 @@ def test_one_file_is_enough(to_dicom, images, tmp_path):
     assert len(list((tmp_path / "studies" / "skin").iterdir())) == 3
 
 
-@pytest.mark.parametrize("case", ["missing", "empty", "ambiguous", "damaged", "refused"])
+@pytest.mark.parametrize("case", ["missing", "empty", "ambiguous", "damaged", "refused", "no address"])
 def test_what_cannot_be_converted_is_named_in_one_line(to_dicom, case, images, tmp_path):
     arguments = ["--images", images, "--output", tmp_path / "studies"]
     if case == "missing":
@@ -79,6 +79,9 @@ def test_what_cannot_be_converted_is_named_in_one_line(to_dicom, case, images, t
     elif case == "damaged":
         (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
         expected = "broken.png"
+    elif case == "no address":
+        arguments[2:] = ["--dicomweb", "nonsense"]
+        expected = "'nonsense' is no address of a DICOMweb server"
     else:
         arguments[2:] = ["--dicomweb", "http://127.0.0.1:9/dicom-web"]
         expected = "http://127.0.0.1:9/dicom-web does not take the studies"
@@ -86,6 +89,15 @@ def test_what_cannot_be_converted_is_named_in_one_line(to_dicom, case, images, t
     assert code == 2
     assert expected in problem
     assert len(problem.splitlines()) == 1
+
+
+def test_a_bad_image_does_not_keep_the_others_back(to_dicom, images, tmp_path):
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    code, listed, problem = to_dicom("--images", images, "--output", tmp_path / "studies")
+    assert code == 2
+    assert problem.startswith(f"to_dicom: {images / 'broken.png'}")
+    assert [row["name"] for row in csv.DictReader(listed.splitlines())] == ["scan", "skin"]
+    assert sorted(path.name for path in (tmp_path / "studies").iterdir()) == ["scan", "skin"]
 
 
 def test_something_to_do_is_asked_for(to_dicom, images):

@@ -22,8 +22,10 @@ def draw_samples(
             of the same.
 
     Raises:
-        InputError: No sample is of that part, or the limit is below 1.
+        InputError: No sample is of that part, the limit is below 1, or the seed below 0.
     """
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, not {seed}")
     indices = [index for index, group in enumerate(source.groups) if part is None or part_of(group) == part]
     if not indices:
         raise InputError(f"none of {len(source)} images falls into the {part} part")

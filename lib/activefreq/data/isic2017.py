@@ -68,7 +68,7 @@ def prepare_isic2017(
     Args:
         source: Folder with the challenge's files: ISIC-2017_Training_Data.zip and
             ISIC-2017_Training_Part1_GroundTruth.zip, and those of the other parts, zipped or unpacked. Parts
-            that are not there are left out.
+            that are not there are left out, and so are those of `half_parts`.
         output: Folder to write to.
         options: Sizes and what to leave out.
         workers: Threads.
@@ -96,6 +96,16 @@ def prepare_isic2017(
         _prepare_part(PartFolder(output / part, ".jpg"), *places, options, workers=workers, progress=progress)
         for part, places in found.items()
     ]
+
+
+def half_parts(source: Path) -> dict[str, str]:
+    """The parts of which only the images or only the labels are there, and the name of what is not."""
+    missing = {}
+    for part, prefix in PARTS.items():
+        absent = [name for name in (f"{prefix}_Data", f"{prefix}_Part1_GroundTruth") if _locate(source, name) is None]
+        if len(absent) == 1:
+            missing[part] = absent[0]
+    return missing
 
 
 def _prepare_part(

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from activefreq.data.groups import resolve_grouping
 from activefreq.data.pairs import LABEL_SUFFIXES, Pair, Problem, find_pairs
-from activefreq.data.prepared import PartFolder, PartReport, claim_folder
+from activefreq.data.prepared import SETTINGS_NAME, PartFolder, PartReport, claim_folder
 from activefreq.data.splits import split_groups
 from activefreq.data.targets import read_targets
 from activefreq.errors import InputError
@@ -89,14 +89,16 @@ def prepare_oai_zib(
         A report for each part.
 
     Raises:
-        InputError: Nothing fits together, there are too few patients for the split, an option cannot be
-            meant, or `output` holds what other settings made, or of other patients: with these the
+        InputError: Nothing fits together, no slice can be used, there are too few patients for the split, an option
+            cannot be meant, or `output` holds what other settings made, or of other patients: with these the
             split would be another one, and a patient in two parts.
     """
     if options.axis not in (*_AXES, "shortest"):
         raise InputError(f"unknown axis {options.axis!r}: one of i, j, k, shortest")
     if not options.slices or min(options.slices) < 0:
         raise InputError(f"slices must be one or more numbers from 0, not {list(options.slices)}")
+    if len(set(options.slices)) < len(options.slices):
+        raise InputError(f"slices must not be given twice, as in {list(options.slices)}")
     pairs, unpaired = find_pairs(images, labels, label_suffixes=(".segmentation_masks", *LABEL_SUFFIXES))
     patient = resolve_grouping(options.patient)
     patients = [patient(pair.name) for pair in pairs]
@@ -111,6 +113,14 @@ def prepare_oai_zib(
             problems += _prepare_volume(folder, pairs[index], options)
         names = (_slice_name(pairs[index], k) for index in indices for k in options.slices)
         reports.append(PartReport(part, sum(map(folder.holds, names)), tuple(problems)))
+    if not any(report.pairs for report in reports):
+        for name in (SETTINGS_NAME, SPLIT_NAME):
+            # The folder is still free for the settings that were meant.
+            (output / name).unlink()
+        found = [problem for report in reports for problem in report.problems]
+        raise InputError(
+            f"no slice of {len(pairs)} volumes could be used; the first of {len(found)} problems is {found[0]}"
+        )
     return reports
 
 

@@ -77,6 +77,14 @@ class PartFolder:
         kind = f"{'grey' if grey else 'colour'} of {image.dtype}"
         raise InputError(f"{name}: {kind} cannot be written as {self.image_suffix.removeprefix('.').upper()}")
 
+    def check_apart(self, *sources: Path) -> None:
+        """Raises `InputError` if pairs would be written where one of these folders, or of these files, is."""
+        written = {(self.path / name).resolve() for name in ("images", "labels")}
+        for source in sources:
+            folder = source.parent if source.is_file() else source
+            if folder.resolve() in written:
+                raise InputError(f"{self.path} would be written over {source}: take another folder")
+
     def _image(self, name: str) -> Path:
         return self.path / "images" / f"{name}{self.image_suffix}"
 

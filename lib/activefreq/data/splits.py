@@ -27,8 +27,10 @@ def split_groups(groups: Sequence[Hashable], fractions: Sequence[float], seed: i
         group.
 
     Raises:
-        InputError: The fractions are negative or do not sum to 1.
+        InputError: The fractions are negative or do not sum to 1, or the seed is negative.
     """
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, not {seed}")
     if any(not fraction >= 0 for fraction in fractions) or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise InputError(f"the fractions of a split must be at least 0 and sum to 1, not {list(fractions)}")
     names = sorted(set(groups), key=str)

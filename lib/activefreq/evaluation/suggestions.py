@@ -16,6 +16,7 @@ from activefreq.acselect.assisted import ENTROPY_ONLY, AssistedPolicy, is_right
 from activefreq.acselect.policies import Policy, RandomPolicy, StandardPolicy
 from activefreq.acselect.suggestions import SuggestionConfig, suggest_regions
 from activefreq.data.samples import Sample
+from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend, State
 from activefreq.evaluation.bootstrap import Interval, bootstrap_mean
 from activefreq.evaluation.metrics import intersection_over_union, number_of_clicks
@@ -40,6 +41,10 @@ class SuggestionStudy:
     thresholds: tuple[float, ...] = (0.8, 0.85, 0.9)
     suggestions: SuggestionConfig = field(default_factory=SuggestionConfig)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"the seed must be at least 0, not {self.seed}")
 
 
 @dataclass(frozen=True)
