@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -189,6 +189,15 @@ def test_a_signal_ends_it_with_its_state_saved(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, as in a terminal: shells let the programs that they run in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_while_the_data_are_read_ends_it_at_once(
     main: Callable[[list[str]], int],
     command: list[str],
@@ -205,6 +214,7 @@ def test_an_interruption_while_the_data_are_read_ends_it_at_once(
     assert capsys.readouterr().err == "train: interrupted\n"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interruption_ends_a_step_and_is_a_line(
     main: Callable[[list[str]], int],
     command: list[str],
