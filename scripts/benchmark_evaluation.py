@@ -27,12 +27,12 @@ from activefreq.data.discovery import find_samples
 from activefreq.data.samples import SampleSource
 from activefreq.errors import InputError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
-from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.plan import Plan, parse_policy
 from activefreq.evaluation.rollout import RolloutConfig
 from activefreq.evaluation.runner import evaluate
 from activefreq.evaluation.speed import policy_seconds
 from activefreq.files.atomic import write_json
+from activefreq.overlap import intersection_over_union
 from activefreq.session.segmenter import InteractiveSegmenter
 
 PLAIN = "one at a time, IoU alone"

@@ -8,8 +8,8 @@ from activefreq.acselect.policies import AcSelectConfig, make_policy
 from activefreq.acselect.scores import ScoreConfig
 from activefreq.clicks import Click
 from activefreq.errors import InputError
-from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.rollout import Answering, Job, OpenImage, RolloutConfig, roll_out
+from activefreq.overlap import intersection_over_union
 
 
 def open_image(backend, index=0):

@@ -21,6 +21,7 @@ from activefreq.acselect.regions import Regions, mislabeled_regions
 from activefreq.acselect.scores import ScoreConfig, measure_regions, region_mean, region_score
 from activefreq.clicks import Click
 from activefreq.errors import InputError
+from activefreq.overlap import intersection_over_union
 
 Trial = Callable[[Sequence[Click]], Sequence[np.ndarray]]
 """Tells for each of some clicks the mask (H, W) bool that would be the answer if it were the next one."""
@@ -221,7 +222,7 @@ class OraclePolicy:
         if len(clicks) == 1:
             return clicks[0]
         target = np.asarray(target, bool)
-        overlaps = [(mask & target).sum() / max((mask | target).sum(), 1) for mask in trial(clicks)]
+        overlaps = [intersection_over_union(mask, target) for mask in trial(clicks)]
         return clicks[int(np.argmax(overlaps))]
 
 

@@ -15,12 +15,6 @@ from monai.metrics import compute_surface_dice
 from scipy.integrate import trapezoid
 
 
-def intersection_over_union(mask: np.ndarray, target: np.ndarray) -> float:
-    """IoU of two masks (H, W) bool, in [0, 1]; 1 if both are empty."""
-    union = np.count_nonzero(mask | target)
-    return np.count_nonzero(mask & target) / union if union else 1.0
-
-
 def dice_from_iou(iou: np.ndarray) -> np.ndarray:
     """Dice coefficient of masks whose IoU is known: 2 IoU / (1 + IoU)."""
     return 2.0 * iou / (1.0 + iou)

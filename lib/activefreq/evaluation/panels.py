@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from activefreq.clicks import Click
 from activefreq.evaluation.backends import Backend, State
-from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.evaluation.plan import Plan
 from activefreq.evaluation.rollout import Job, OpenImage, roll_out
 from activefreq.evaluation.runner import Source
 from activefreq.files.atomic import atomic_write
+from activefreq.overlap import intersection_over_union
 from activefreq.session.intensity import to_rgb
 
 _MASK, _OUTLINE = (0.1, 0.9, 0.3, 0.35), "white"

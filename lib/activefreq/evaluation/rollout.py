@@ -20,8 +20,9 @@ from activefreq.clicks import Click
 from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend, State
-from activefreq.evaluation.metrics import intersection_over_union, surface_dice
+from activefreq.evaluation.metrics import surface_dice
 from activefreq.evaluation.results import ClickRecord, ImageResult
+from activefreq.overlap import intersection_over_union
 
 
 @dataclass(frozen=True, kw_only=True)

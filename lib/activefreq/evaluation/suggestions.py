@@ -19,9 +19,10 @@ from activefreq.data.samples import Sample
 from activefreq.errors import InputError
 from activefreq.evaluation.backends import Backend, State
 from activefreq.evaluation.bootstrap import Interval, bootstrap_mean
-from activefreq.evaluation.metrics import intersection_over_union, number_of_clicks
+from activefreq.evaluation.metrics import number_of_clicks
 from activefreq.evaluation.plan import seed_of
 from activefreq.evaluation.rollout import Job, OpenImage, RolloutConfig, roll_out
+from activefreq.overlap import intersection_over_union
 
 ROBOTS = ("standard", "random", "suggestions", "entropy-suggestions")
 

@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from activefreq.acselect.ranking import measure_slice, score_image
 from activefreq.data.samples import Sample
-from activefreq.evaluation.metrics import intersection_over_union
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.coarse import to_size
 from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.prompts import PROMPT_CHANNELS
+from activefreq.overlap import intersection_over_union
 from activefreq.session.automatic import embed
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, prepare_image

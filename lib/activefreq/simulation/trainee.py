@@ -16,13 +16,14 @@ from activefreq.acselect.ranking import ImageScore, measure_slice, score_image
 from activefreq.data.samples import Sample
 from activefreq.evaluation.backends import Backend
 from activefreq.evaluation.local import LocalBackend
-from activefreq.evaluation.metrics import carried_on, intersection_over_union, number_of_clicks
+from activefreq.evaluation.metrics import carried_on, number_of_clicks
 from activefreq.evaluation.results import ImageResult
 from activefreq.evaluation.rollout import Job, OpenImage, RolloutConfig, roll_out
 from activefreq.models.checkpoint import Checkpoint
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
+from activefreq.overlap import intersection_over_union
 from activefreq.session.automatic import automatic_answer, automatic_probability
 from activefreq.session.state import THRESHOLD, prepare_image
 from activefreq.simulation.config import SimulationConfig

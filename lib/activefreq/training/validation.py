@@ -11,6 +11,7 @@ import torch
 from activefreq.acselect.clicker import standard_click
 from activefreq.models.config import SessionConfig
 from activefreq.models.interactive import InteractiveModel
+from activefreq.overlap import intersection_over_union
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import step
 from activefreq.training.batches import Pair, PairSource
@@ -88,7 +89,7 @@ def annotate(
             for index, state in zip(unfinished, step(model, requests, config), strict=True):
                 states[index] = state
             for index, pair in enumerate(pairs):
-                overlaps[index].append(_overlap(states[index].mask, pair.target))
+                overlaps[index].append(intersection_over_union(states[index].mask, pair.target))
     return [Annotation(tuple(curve), state) for curve, state in zip(overlaps, states, strict=True)]
 
 
@@ -97,8 +98,3 @@ def spread(length: int, limit: int | None) -> list[int]:
     if limit is None or limit >= length:
         return list(range(length))
     return [int(index) for index in np.linspace(0, length - 1, limit).round()]
-
-
-def _overlap(mask: np.ndarray, target: np.ndarray) -> float:
-    union = (mask | target).sum()
-    return float((mask & target).sum() / union) if union else 1.0
