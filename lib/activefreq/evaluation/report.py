@@ -77,7 +77,7 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
         + (f"; {skipped} skipped." if skipped else "."),
         "NoC counts an image that never reached the IoU as the most clicks; failures are those images.",
         "",
-        *_table(
+        *markdown_table(
             ["Policy", *names, *(f"failures@{percent(threshold)}" for threshold in plan.thresholds)],
             [
                 [
@@ -91,7 +91,7 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
         "",
         "Mean IoU after k clicks, the area under its curve, boundary quality, and the model's time for a click.",
         "",
-        *_table(
+        *markdown_table(
             ["Policy", *(f"mIoU@{k}" for k in shown), "AUC", *_boundary_names(cards), "ms a click"],
             [
                 [
@@ -112,7 +112,7 @@ def noc_page(plan: Plan, cards: Sequence[Scorecard], comparisons: Sequence[Compa
             "Difference in clicks, first minus second, on the same images: mean and 95 % interval (paired bootstrap "
             "over groups); bold where the interval excludes zero.",
             "",
-            *_table(["First", "Second", *names], _difference_rows(comparisons)),
+            *markdown_table(["First", "Second", *names], _difference_rows(comparisons)),
         ]
     return "\n".join(lines) + "\n"
 
@@ -140,7 +140,7 @@ def _hardest_groups(card: Scorecard, plan: Plan, *, most: int = 5) -> list[str]:
         f"The groups (of {len(groups)}) that take the most clicks with {card.label}. Where one stands out, look at its "
         "labels.",
         "",
-        *_table(["Group", "images", *(name.replace("noc", "NoC") for name in keys), "mIoU@1"], rows),
+        *markdown_table(["Group", "images", *(name.replace("noc", "NoC") for name in keys), "mIoU@1"], rows),
     ]
 
 
@@ -162,7 +162,8 @@ def _figure(value: float | None, form: str = ".4f") -> str:
     return "" if value is None else format(value, form)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; every row has a cell for each word of the head."""
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from activefreq.evaluation.bootstrap import Interval
+from activefreq.evaluation.report import markdown_table
 from activefreq.files.atomic import atomic_write, write_json
 from activefreq.simulation.curves import AXES, areas, round_table, seed_interval
 from activefreq.simulation.journal import RoundResult
@@ -77,7 +78,7 @@ def simulation_page(table: pd.DataFrame, summary: Mapping[str, Any]) -> str:
     ]
     for axis in AXES:
         lines += ["", f"Area over {axis}:", ""]
-        lines += _table(
+        lines += markdown_table(
             ["Strategy", *names],
             [
                 [strategy, *(_area(summary[f"area_over_{axis}"][figure][strategy]) for figure in figures)]
@@ -86,7 +87,7 @@ def simulation_page(table: pd.DataFrame, summary: Mapping[str, Any]) -> str:
         )
     lines += ["", "Last round, mean over seeds:", ""]
     last = table[table["round"] == rounds[-1]]
-    lines += _table(
+    lines += markdown_table(
         ["Strategy", "clicks", *names],
         [
             [
@@ -108,10 +109,6 @@ def _area(entry: Mapping[str, Any]) -> str:
         return f"{entry['mean']:.4f} ({less.mean:+.4f})"
     text = f"{less.mean:+.4f} [{less.low:+.4f}, {less.high:+.4f}]"
     return f"{entry['mean']:.4f} ({f'**{text}**' if less.excludes_zero else text})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def draw_curves(table: pd.DataFrame) -> Figure:
