@@ -77,10 +77,16 @@ def run(options: argparse.Namespace) -> None:
             raise InputError(f"{path} must be named {', '.join('*' + suffix for suffix in suffixes)}")
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path.parent}: there is no such folder")
-    files = {"the image": options.image, "the mask": options.output, "the picture": options.picture}
+    files = {
+        "the image": options.image,
+        "the mask": options.output,
+        "the previous mask": options.previous_mask,
+        "the picture": options.picture,
+    }
     given = [(name, path) for name, path in files.items() if path is not None]
     for (name, path), (other, again) in itertools.combinations(given, 2):
-        if path.resolve() == again.resolve():
+        corrected = (name, other) == ("the mask", "the previous mask")
+        if path.resolve() == again.resolve() and not corrected:
             raise InputError(f"{again} cannot be both {name} and {other}")
     if options.slice is None:
         image = read_image(options.image)

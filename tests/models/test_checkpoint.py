@@ -202,7 +202,7 @@ def test_weights_that_are_no_numbers_are_named(path: Path, value: float) -> None
         (lambda content: {**content, "weights": dict.fromkeys(content["weights"], 1)}, "does not fit"),
         (lambda content: {**content, "weights": None}, "does not fit"),
         (lambda content: content["model"]["backbone"].update(name="resnet"), "unknown backbone 'resnet'"),
-        (lambda content: content["model"]["backbone"].update(name="freqformer-b0"), "size mismatch"),
+        (lambda content: content["model"]["backbone"].update(name="freqformer-b0"), r"size mismatch .* \.\.\.$"),
         (lambda content: content["model"]["backbone"].update(options={"depth": 3}), "depth"),
         (lambda content: content["model"].update(spline=1), "spline"),
         (lambda content: content["model"].update(backbone=None), "does not fit"),

@@ -97,6 +97,19 @@ def test_no_file_is_written_over_another(tmp_path, weights, photograph, output, 
     assert not (tmp_path / "mask.png").exists()
 
 
+def test_a_mask_to_correct_is_not_replaced_by_a_picture(tmp_path, weights, photograph):
+    mask = tmp_path / "before.png"
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(mask)
+    before = mask.read_bytes()
+    result = predict(
+        photograph, "--click", "20,30", "--previous-mask", mask, "--output", tmp_path / "mask.png", "--picture", mask,
+        "--weights", weights, "--device", "cpu",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr == f"predict: {mask} cannot be both the previous mask and the picture\n"
+    assert mask.read_bytes() == before
+
+
 def test_a_mask_to_correct_may_be_replaced(tmp_path, weights, photograph):
     mask = tmp_path / "mask.png"
     Image.fromarray(np.zeros((48, 64), np.uint8)).save(mask)

@@ -20,7 +20,7 @@ from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.inference import is_prepared
 from activefreq.models.interactive import InteractiveModel
 from activefreq.models.refiner import RefinerConfig
-from activefreq.models.weights_file import load_weights
+from activefreq.models.weights_file import in_a_line, load_weights
 
 FORMAT = 1
 SHIPPED = Path(__file__).resolve().parents[3] / "apps" / "activefreq" / "model"
@@ -122,7 +122,7 @@ def _load(path: Path, source: Path | BinaryIO) -> Checkpoint:
         model.load_state_dict({name: _full(value) for name, value in content["weights"].items()})
         session = SessionConfig(**content["session"])
     except Exception as error:  # and so can a network of damaged numbers
-        raise CheckpointError(f"{path} does not fit the network that it names: {error}") from error
+        raise CheckpointError(f"{path} does not fit the network that it names: {in_a_line(error)}") from error
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(f"{path} holds NaN or infinity in {name}")
