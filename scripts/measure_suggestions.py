@@ -17,7 +17,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ from activefreq.acselect.scores import RGU_READINGS, SIZE_TERMS
 from activefreq.acselect.suggestions import SuggestionConfig
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
-from activefreq.data.parts import part_of
+from activefreq.data.drawing import draw_samples
 from activefreq.errors import InputError
 from activefreq.evaluation.local import LocalBackendFactory, describe_checkpoint
 from activefreq.evaluation.suggestions import ROBOTS, StudyResult, SuggestionStudy, study_suggestions
@@ -111,17 +110,12 @@ def run(arguments: argparse.Namespace) -> None:
     source = source.verified(progress=True)
     for problem in source.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    indices = [n for n, group in enumerate(source.groups) if arguments.part in (None, part_of(group))]
-    if not indices:
-        raise InputError(f"no image is in the part {arguments.part}")
-    if arguments.limit is not None and arguments.limit < len(indices):
-        drawn = np.random.default_rng(arguments.seed).permutation(len(indices))[: arguments.limit]
-        indices = [indices[n] for n in np.sort(drawn)]
+    source = draw_samples(source, part=arguments.part, limit=arguments.limit, seed=arguments.seed)
     # What cannot be made is told now, and not after hours.
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
     backend = LocalBackendFactory(checkpoint=checkpoint, device=arguments.device)()
-    samples = tqdm(source.subset(indices), total=len(indices), desc="Annotating", unit="image")
+    samples = tqdm(source, desc="Annotating", unit="image")
     result = study_suggestions(backend, samples, study)
     for name, table in (("robots.csv", result.robots), ("hits.csv", result.hits)):
         with atomic_write(arguments.output / name) as temporary:
