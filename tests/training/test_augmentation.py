@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activefreq.data.resizing import resize_image
+from activefreq.errors import InputError
 from activefreq.training.augmentation import AugmentationConfig, random_view
 
 PLAIN = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0)
@@ -215,3 +216,80 @@ def test_an_unchanged_view_has_the_images_own_pixels() -> None:
     view = random_view(image, mask, 64, rng, still)
     np.testing.assert_allclose(view.image, image, atol=1e-5)
     np.testing.assert_array_equal(view.target, mask)
+
+
+def test_a_warped_view_moves_image_and_mask_together() -> None:
+    image, mask = scene((96, 96), (50, 44), 20)
+    still = {"whole_share": 1.0, "scale": (1.0, 1.0), "rotation": 0.0, "flip": False, "enlarged_share": 0.0}
+    light = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
+    config = AugmentationConfig(**still, **light, warp=0.06)  # type: ignore[arg-type]
+    moved = []
+    for seed in range(20):
+        view = random_view(image, mask, 48, np.random.default_rng(seed), config)
+        np.testing.assert_array_equal(view.image[..., 0] > 0.5, view.target)
+        moved.append(np.logical_xor(view.target, mask).sum() / mask.sum())
+    # Shapes differ from each other and from what was drawn, and are the same object still.
+    assert len(set(moved)) >= 15
+    assert 0.05 < np.median(moved) < 0.6
+
+
+def test_a_warp_is_as_large_as_it_was_asked_to_be() -> None:
+    """A picture of its own coordinates tells where each pixel came from."""
+    y, x = np.mgrid[:80, :120].astype(np.float32)
+    image = np.stack([y / 80, x / 120, np.zeros_like(x)], axis=2)
+    config = AugmentationConfig(
+        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, enlarged_share=0.0, warp=0.03,
+        brightness=0.0, contrast=0.0, saturation=0.0,
+    )  # fmt: skip
+    inside = (slice(15, -15), slice(15, -15))
+    moves = []
+    for seed in range(60):
+        view = random_view(image, np.ones((80, 120), bool), 64, np.random.default_rng(seed), config).image
+        move = (view - image)[inside] * [80, 120, 0]
+        moves.append([move[..., 0].std(), move[..., 1].std()])
+        # Neighbours move alike.
+        assert np.abs(np.diff(move, axis=0)).max() < 1.0
+    # A standard deviation uniform from 0 to 0.03 of 120 pixels, less what four places leave between them.
+    means = np.mean(moves, axis=0)
+    assert ((means > 0.6) & (means < 1.8)).all()
+    assert means[0] == pytest.approx(means[1], rel=0.3)
+
+
+def test_gamma_keeps_the_order_of_grey_values_and_black_and_white() -> None:
+    ramp = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    config = AugmentationConfig(
+        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, enlarged_share=0.0,
+        brightness=0.0, contrast=0.0, saturation=0.0, gamma=0.7,
+    )  # fmt: skip
+    exponents = []
+    for seed in range(40):
+        row = random_view(ramp, np.ones((64, 64), bool), 64, np.random.default_rng(seed), config).image[5, :, 0]
+        assert (np.diff(row) > 0).all()
+        assert (row[0], row[-1]) == pytest.approx((0, 1), abs=1e-5)
+        exponents.append(np.log(np.log(row[20]) / np.log(ramp[5, 20, 0])))
+    assert -0.7 - 1e-3 <= min(exponents) < -0.4
+    assert 0.4 < max(exponents) <= 0.7 + 1e-3
+
+
+def test_shading_changes_the_light_smoothly_and_stays_in_range() -> None:
+    image, mask = np.full((64, 64, 3), 0.5, np.float32), np.ones((64, 64), bool)
+    config = AugmentationConfig(
+        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0,
+        shading=0.4,
+    )  # fmt: skip
+    spreads = []
+    for seed in range(30):
+        view = random_view(image, mask, 64, np.random.default_rng(seed), config).image
+        assert view.min() >= 0
+        assert view.max() <= 1
+        inner = view[8:-8, 8:-8, 0]
+        assert np.abs(np.diff(inner, axis=0)).max() < 0.08
+        spreads.append(inner.std())
+    assert max(spreads) > 0.05
+
+
+@pytest.mark.parametrize("name", ["warp", "gamma", "shading"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_a_strength_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=name):
+        AugmentationConfig(**{name: value})

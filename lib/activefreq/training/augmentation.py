@@ -4,11 +4,14 @@ A view is an image of its own, with pixels of its own: sessions are played on it
 the network sees.
 
 Source: the paper's section 4.1 (resizing by 0.75 to 1.25, flips, rotation, brightness, crops). A window is
-centred anywhere around its object, not run to one edge, and no object is dropped for being small.
+centred anywhere around its object, not run to one edge, and no object is dropped for being small. Not of the paper, and
+off unless asked for: smooth displacements, gamma and shading, as data sets of few patients want them (Isensee et al.,
+nnU-Net, 2021).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +40,12 @@ class AugmentationConfig:
         detail: Most pixels along a side of a view, as a multiple of the network's input.
         rotation: Largest angle in degrees, either way.
         flip: Mirror left-right and up-down, half the time each, and turn by multiples of 90 degrees.
+        warp: Largest standard deviation of a smooth displacement of the pixels, as a share of the window: shapes that
+            nobody has labelled yet. Views enlarged pixel by pixel keep theirs.
         brightness, contrast, saturation: Largest relative change.
+        gamma: Largest logarithm, either way, of an exponent of the grey values: dark tissue against bright.
+        shading: Largest standard deviation of the logarithm of a smooth change of the light, as coils of MR scanners
+            make it.
     """
 
     whole_share: float = 0.5
@@ -49,9 +57,12 @@ class AugmentationConfig:
     detail: float = 2.0
     rotation: float = 30.0
     flip: bool = True
+    warp: float = 0.0
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.25
+    gamma: float = 0.0
+    shading: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("whole_share", "enlarged_share", "resized_share"):
@@ -61,7 +72,7 @@ class AugmentationConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high < np.inf:
                 raise InputError(f"{name} must be a range of numbers above 0, not {getattr(self, name)!r}")
-        for name in ("window_minimum", "rotation", "brightness", "contrast", "saturation"):
+        for name in ("window_minimum", "rotation", "warp", "brightness", "contrast", "saturation", "gamma", "shading"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InputError(f"{name} must be a number of at least 0, not {getattr(self, name)!r}")
         if not 0 < self.detail < np.inf:
@@ -109,6 +120,8 @@ def random_view(
         centre, window, turn = _window(target, rng, config, whole=whole)
         shape = _pixels_across(window, size, config, enlarged=enlarged)
         grid = _affine(centre, window, turn, target.shape, shape)
+        if config.warp:
+            grid = _warped(grid, window, target.shape, rng, config.warp)
         seen = _sample(mask, grid)[0].numpy() > 0.5
         if seen.any():
             return View(_to_array(_relight(_sample(pixels, grid), rng, config)), seen, whole)
@@ -211,6 +224,22 @@ def _affine(
     return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, *across], align_corners=False)
 
 
+def _warped(
+    grid: torch.Tensor, window: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator, warp: float
+) -> torch.Tensor:
+    """The sampling grid (1, h, w, 2), its points moved smoothly by up to some `warp` of the window (h, w)."""
+    reach = float(rng.uniform(0.0, warp)) * float(window.max())
+    moves = _smooth_noise(2, grid.shape[1:3], rng) * reach
+    # In the grid's units, 2 for the whole side of the image, and its order (x, y).
+    return grid + moves.permute(1, 2, 0) * torch.tensor([2.0 / shape[1], 2.0 / shape[0]])
+
+
+def _smooth_noise(channels: int, across: Sequence[int], rng: np.random.Generator) -> torch.Tensor:
+    """(channels, h, w) float32: normal numbers at 4 x 4 places, and what lies smoothly between them."""
+    places = torch.from_numpy(rng.standard_normal((1, channels, 4, 4)).astype(np.float32))
+    return functional.interpolate(places, tuple(across), mode="bicubic", align_corners=True)[0]
+
+
 def _sample(pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """(C, H, W) read at the grid (1, h, w, 2): (C, h, w); averaged first where the grid is coarser than the pixels."""
     # A view may be a single pixel high or wide.
@@ -235,4 +264,10 @@ def _relight(image: torch.Tensor, rng: np.random.Generator, config: Augmentation
     gray = image.mean(dim=0, keepdim=True)
     image = gray + (image - gray) * saturation
     image = image.mean() + (image - image.mean()) * contrast
-    return (image * brightness).clamp(0.0, 1.0)
+    image = (image * brightness).clamp(0.0, 1.0)
+    if config.gamma:
+        image = image ** float(np.exp(rng.uniform(-config.gamma, config.gamma)))
+    if config.shading:
+        light = _smooth_noise(1, image.shape[1:], rng) * float(rng.uniform(0.0, config.shading))
+        image = (image * light.exp()).clamp(0.0, 1.0)
+    return image
