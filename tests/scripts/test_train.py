@@ -333,10 +333,6 @@ def test_a_checkpoint_that_it_begins_with_brings_its_session_along(
     one_step = ("--set", "stages=[{steps: 1, size: 32}]", "validate_every=0")
     assert main([*command, *one_step, "--init", tmp_path / "base.pt", "--output", tmp_path / "run"]) == 0
     assert load_checkpoint(tmp_path / "run" / "last.pt").session == session
-    windows = ("session.window_after=3", "window_reach=[0.5, 0.6]")
-    arguments = [*command, *one_step, *windows, "--init", tmp_path / "base.pt", "--output", tmp_path / "windows"]
-    assert main(arguments) == 0
-    assert load_checkpoint(tmp_path / "windows" / "last.pt").session == SessionConfig(window_after=3)
 
 
 @pytest.mark.parametrize(

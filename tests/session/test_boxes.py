@@ -10,7 +10,6 @@ from activefreq.session.boxes import (
     Box,
     bounding_box,
     changed_component,
-    click_window,
     focus_box,
     target_box,
     whole,
@@ -76,17 +75,6 @@ def test_the_target_holds_mask_positive_clicks_and_the_last_click() -> None:
     box = target_box(mask, [ignored, positive, last], expansion=1.0, minimum=1)
     assert box == Box(90, 100, 116, 131)
     assert target_box(mask, [positive], expansion=1.4, minimum=64) == Box(68, 84, 132, 148)
-
-
-def test_a_window_is_a_square_around_the_click_as_large_as_the_object() -> None:
-    mask = np.zeros((200, 300), bool)
-    mask[80:120, 100:160] = True
-    assert click_window(mask, Click(90, 150), reach=1.5, minimum=10) == Box(46, 106, 136, 196)
-    # No smaller than the least, and shifted inwards at the image's border.
-    assert click_window(mask, Click(90, 150), reach=0.1, minimum=30) == Box(76, 136, 106, 166)
-    assert click_window(mask, Click(3, 299), reach=1.0, minimum=10) == Box(0, 240, 60, 300)
-    assert click_window(mask, Click(3, 3), reach=9.0, minimum=10) == whole((200, 300))
-    assert click_window(np.zeros((20, 30), bool), Click(3, 3), reach=0.1, minimum=4) == whole((20, 30))
 
 
 def test_the_changed_component_is_eight_connected_and_holds_the_click() -> None:

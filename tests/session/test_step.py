@@ -170,41 +170,6 @@ def test_from_the_third_click_on_a_click_changes_labels_its_own_way_only(positiv
     np.testing.assert_array_equal(state.mask, after)
 
 
-def test_late_clicks_see_a_window_and_change_nothing_beyond_it() -> None:
-    config = dataclasses.replace(WHOLE, window_after=2, window_reach=0.5, window_minimum=4.0)
-    found = block(SIDE, 4, 4, 20, 16)
-    model = CannedModel([found, found, ~EMPTY, ~EMPTY])
-    before = answer(model, start(), Click(10, 10), Click(11, 11), config=config)
-    np.testing.assert_array_equal(before.mask, found)
-    # 16 pixels is the object's longer side: the window has 8.
-    state = answer(model, before, Click(20, 10), config=config)
-    np.testing.assert_array_equal(state.mask, found | block(SIDE, 16, 6, 24, 14))
-    np.testing.assert_array_equal(state.probability[24:], before.probability[24:])
-    # What it is shown is the answer so far in that window: half of it is the object's.
-    assert model.prompts[2][0].mean() == pytest.approx(0.5, abs=0.05)
-    assert model.prompts[2][1].any()
-    assert model.prompts[1][0].mean() == pytest.approx(found.mean(), abs=0.02)
-
-
-@given(st.integers(0, 10_000))
-def test_a_window_keeps_what_clicks_said(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    config = SessionConfig(window_after=1, window_reach=0.6, window_minimum=6.0)
-    model = CannedModel([rng.random((SIDE, SIDE)) > 0.5 for _ in range(7)], refined=rng.random((SIDE, SIDE)) > 0.5)
-    clicks = [Click(*(int(place) for place in rng.integers(0, SIDE, 2)), bool(rng.integers(2))) for _ in range(5)]
-    state = answer(model, start(), *clicks, config=config)
-    said = {(click.y, click.x): click.positive for click in clicks}
-    assert all(state.mask[place] == positive for place, positive in said.items())
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"window_after": -1}, {"window_reach": 0.0}, {"window_reach": float("inf")}, {"window_minimum": -2.0}]
-)
-def test_a_window_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        SessionConfig(**wrong)  # type: ignore[arg-type]
-
-
 SMALL = SessionConfig(target_expansion=2.0, target_minimum=8.0, refine=False, closer_look=0.5)
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from trainees import quick_config
 
 from activefreq.errors import InputError
-from activefreq.models.config import SessionConfig
 from activefreq.training.config import (
     PRESETS,
     StageConfig,
@@ -62,21 +61,9 @@ def test_overrides_reach_any_depth() -> None:
     assert config.seed == 7
 
 
-def test_a_sessions_settings_are_those_that_are_named_and_else_its_own(tmp_path: Path) -> None:
-    assert load_preset("cpu").session is None
-    written = tmp_path / "config.yaml"
-    written.write_text(yaml.safe_dump(to_plain(load_preset("cpu"))))
-    for preset in ("cpu", str(written)):
-        session = load_preset(preset, {"session.window_after": "3"}).session
-        assert session == SessionConfig(window_after=3)
-
-
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("session.window_after", "-1", "session.window_after must be at least 0"),
-        ("session.reach", "1", "session has no setting 'reach'"),
-        ("window_reach", "[0, 1]", "window_reach must be a range of numbers above 0"),
         ("batchsize", "4", "batchsize"),
         ("optimizer.rate", "4", "optimizer has no setting 'rate'"),
         ("optimizer.learning_rate", "fast", "optimizer.learning_rate must be a number"),

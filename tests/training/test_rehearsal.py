@@ -1,7 +1,5 @@
 """Training plays sessions: what the network learns from is what a session would ask it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from trainees import Picture, blob_pictures, quick_config
 from activefreq.clicks import Click
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import is_prepared
-from activefreq.session.boxes import click_window
 from activefreq.session.segmenter import InteractiveSegmenter
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import coarse_question, step
@@ -22,7 +19,7 @@ from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.clicking import ClickSamplingConfig
 from activefreq.training.modes import evaluating
-from activefreq.training.objective import Exercise, Passes, covered, exercise_losses, make_exercise
+from activefreq.training.objective import Exercise, covered, make_exercise
 from activefreq.training.rehearsal import Rehearsal, begin, go_on
 from activefreq.training.start import initial_model
 
@@ -99,64 +96,6 @@ def test_the_exercise_is_what_the_session_asks():
     torch.testing.assert_close(exercise.prompt, question.prompt)
     assert torch.equal(exercise.targets, covered(batch.views[0].target[question.crop.slices], 64))
     assert len(states[-1].clicks) == 2
-
-
-def test_late_clicks_are_learned_from_in_the_windows_that_the_session_takes():
-    config = quick_config(rounds=(0.0, 0.0, 1.0), clicks=CENTRAL, batch_size=2, window_reach=(0.3, 0.3))
-    model = initial_model(config)
-    batch = make_batch(Mixture([blob_pictures(2)]), config, 4)
-    session = SessionConfig(window_after=2, window_reach=5.0, window_minimum=8.0, refine=False)
-    exercise = make_exercise(model, batch, config, torch.device("cpu"), session)
-    whole = make_exercise(model, batch, config, torch.device("cpu"), dataclasses.replace(session, window_after=3))
-
-    session = dataclasses.replace(session, window_reach=0.3)
-    for index, view in enumerate(batch.views):
-        image, rng = prepare_image(view.image), np.random.default_rng(batch.seeds[index])
-        rehearsals = [begin(image, view.target, rng, CENTRAL)]
-        with evaluating(model):
-            for _ in range(2):
-                rehearsals = go_on(model, rehearsals, [rng], CENTRAL, session)
-        one = rehearsals[0]
-        window = click_window(one.state.mask, one.click, reach=0.3, minimum=8.0)
-        assert window.height < view.target.shape[0]
-        torch.testing.assert_close(
-            exercise.images[index : index + 1],
-            coarse_question(image, one.state, one.click, model.config, session).rgb,
-        )
-        assert torch.equal(exercise.targets[index : index + 1], covered(view.target[window.slices], 64))
-    assert not torch.equal(exercise.images, whole.images)
-
-
-def test_a_window_in_which_nothing_is_seen_of_the_object_can_be_learned_from():
-    config = quick_config(
-        rounds=(0.0, 1.0),
-        clicks=ClickSamplingConfig(single_share=1.0, central_share=1.0),
-        window_reach=(0.1, 0.1),
-        augmentation=AugmentationConfig(whole_share=1.0, scale=(1.0, 1.0), rotation=0.0),
-    )
-    model = initial_model(config)
-    # A network that sees the object everywhere: what is most wrong lies far from it.
-    with torch.no_grad():
-        model.backbone.classifier.weight.zero_()
-        model.backbone.classifier.bias.fill_(9.0)
-    image, _ = rgb_blob(0, (160, 160))
-    corner = np.zeros((160, 160), bool)
-    corner[:30, :30] = True
-    batch = make_batch(Mixture([[Picture(image, corner)] * 4]), config, 3)
-    session = SessionConfig(window_after=1, window_minimum=8.0, refine=False)
-    exercise = make_exercise(model, batch, config, torch.device("cpu"), session)
-    assert not exercise.targets.any()
-    assert not exercise.focus_targets.any()
-    losses = exercise_losses(Passes(model)(exercise), exercise, config.losses)
-    losses.total.backward()
-    assert losses.total.isfinite()
-    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
-
-
-@pytest.mark.parametrize("reach", [(0.0, 2.0), (2.0, 1.5)])
-def test_a_wrong_range_of_windows_is_named(reach):
-    with pytest.raises(ValueError, match="window_reach"):
-        quick_config(window_reach=reach)
 
 
 def _first_clicks(closer_share: float, expansion: float) -> tuple[Exercise, list[SessionState]]:
