@@ -45,12 +45,6 @@ def test_half_look_at_the_object_and_the_others_at_the_click_or_the_boundary() -
     assert boundary / 1000 == pytest.approx(0.25, abs=0.06)
 
 
-def test_where_nothing_is_seen_of_the_object_it_looks_around_the_click() -> None:
-    boxes = [
-        training_focus(np.zeros((40, 40), bool), Click(22, 18, False), np.random.default_rng(seed))
-        for seed in range(50)
-    ]
-    assert all(box.contains(22, 18) and box.height == box.width for box in boxes)
-    sides = [box.height for box in boxes]
-    assert min(sides) in range(12, 16)
-    assert max(sides) in range(28, 34)
+def test_an_empty_target_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        training_focus(np.zeros((8, 8), bool), Click(0, 0), np.random.default_rng(0))

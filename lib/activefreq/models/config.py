@@ -52,10 +52,6 @@ class SessionConfig:
         target_minimum: Least side of a target crop in pixels of the image.
         closer_look: A click on an empty mask is answered a second time, in the target crop of the first answer, where
             that has less than this share of the image's pixels; 0 for never.
-        window_after: After this many clicks the coarse pass sees a window around the next one instead of the whole
-            object: late clicks are about a few pixels, which have to be seen. 0 for never.
-        window_reach: Side of that window, relative to the object's longer side.
-        window_minimum: Its least side in pixels of the image.
         focus_expansion: Growth of the changed component's box for the refine pass.
         focus_share: Half the side of the least focus window, as a share of the object's longer side.
         refine: False leaves the refine pass out.
@@ -67,15 +63,12 @@ class SessionConfig:
             about so many times as long.
 
     Raises:
-        InputError: There cannot be so many mirror images, or such a window.
+        InputError: There cannot be so many mirror images.
     """
 
     target_expansion: float = 1.7
     target_minimum: float = 64.0
     closer_look: float = 0.25
-    window_after: int = 0
-    window_reach: float = 1.0
-    window_minimum: float = 32.0
     focus_expansion: float = 1.4
     focus_share: float = 0.2
     refine: bool = True
@@ -86,11 +79,6 @@ class SessionConfig:
     def __post_init__(self) -> None:
         if self.mirrors not in MIRRORS:
             raise InputError(f"mirrors must be 1, 2 or 4, not {self.mirrors!r}")
-        if self.window_after < 0:
-            raise InputError(f"window_after must be at least 0, not {self.window_after!r}")
-        for name in ("window_reach", "window_minimum"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
 
     def with_mirrors(self, mirrors: int | None) -> SessionConfig:
         """The same with another number of mirror images; None leaves it. Raises `InputError`."""

@@ -119,25 +119,6 @@ def target_box(mask: np.ndarray, clicks: Sequence[Click], *, expansion: float, m
     return box.expanded(expansion, minimum, shape)
 
 
-def click_window(mask: np.ndarray, click: Click, *, reach: float, minimum: float) -> Box:
-    """What the coarse pass sees of a late click: a square around it, as far as the image goes.
-
-    Args:
-        mask: (H, W) bool, the mask before the click.
-        reach: Its side, relative to the longer side of the mask's box.
-        minimum: Least side in pixels.
-
-    Returns:
-        The whole image while the mask is empty.
-    """
-    shape = (mask.shape[0], mask.shape[1])
-    box = bounding_box(mask)
-    if box is None:
-        return whole(shape)
-    side = max(reach * max(box.height, box.width), minimum)
-    return Box(click.y, click.x, click.y + 1, click.x + 1).expanded(1.0, side, shape)
-
-
 def changed_component(before: np.ndarray, after: np.ndarray, click: Click) -> np.ndarray:
     """The connected component (8-neighbours) of the pixels whose label changed that holds the click.
 

@@ -19,7 +19,7 @@ import torch
 from activefreq.clicks import Click, check_clicks, click_disks
 from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.interactive import InteractiveModel
-from activefreq.session.boxes import Box, changed_component, click_window, focus_box, target_box
+from activefreq.session.boxes import Box, changed_component, focus_box, target_box
 from activefreq.session.mirrors import ask_coarse, ask_refiner
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, SessionState, read_only
@@ -85,12 +85,9 @@ class RefineQuestion(NamedTuple):
 def coarse_question(
     image: PreparedImage, state: SessionState, click: Click, shape: ModelConfig, config: SessionConfig
 ) -> CoarseQuestion:
-    """The target crop, or a late click's window, as the network sees it, with the answer so far."""
+    """The target crop around mask and clicks, as the network sees it, with the answer so far."""
     clicks = (*state.clicks, click)
-    if config.window_after and len(state.clicks) >= config.window_after:
-        crop = click_window(state.mask, click, reach=config.window_reach, minimum=config.window_minimum)
-    else:
-        crop = _target_crop(state.mask, clicks, config)
+    crop = _target_crop(state.mask, clicks, config)
     side = shape.input_size
     previous = _crop(state.probability[..., None], crop, side)
     prompt = torch.cat([previous, _disks(clicks, crop, side, shape.disk_radius)], dim=1)

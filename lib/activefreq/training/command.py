@@ -161,9 +161,7 @@ def _pictures(run: TrainingRun, data: TrainingData) -> Sequence[tuple[str, np.nd
 
 
 def _session(request: TrainingRequest) -> SessionConfig:
-    """How sessions go: as it says, or as with the weights that it begins with."""
-    if request.config.session is not None:
-        return request.config.session
+    """How sessions go with the weights that it begins with."""
     return SessionConfig() if request.init is None else load_checkpoint(resolve_checkpoint(request.init)).session
 
 

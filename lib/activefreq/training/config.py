@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from activefreq.errors import InputError
-from activefreq.models.config import ModelConfig, SessionConfig
+from activefreq.models.config import ModelConfig
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.clicking import ClickSamplingConfig
 from activefreq.training.opinions import OpinionConfig
@@ -125,10 +125,7 @@ class TrainingConfig:
             (local SGD: Stich, ICLR 2019); with 1 they average the gradients of each step. States are saved, models
             validated, and runs ended only after an average: `validate_every` and `save_every` must be multiples of it.
         rounds: Probability of 0, 1, 2, ... rounds of clicks on the model's own errors.
-        session: How sessions go, in training and with what comes of it; None for as with the weights that it begins
-            with.
         target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
-        window_reach: The same of that one, where the session has windows.
         closer_share: Share of the batches of first clicks in which the second look at an answer is learned from, where
             the session takes one; in the others it is the first.
         validate_every: Steps between validations through the session; 0 for only at the end.
@@ -155,9 +152,7 @@ class TrainingConfig:
     opinions: OpinionConfig = field(default_factory=OpinionConfig)
     structures: StructureConfig = field(default_factory=StructureConfig)
     rounds: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
-    session: SessionConfig | None = None
     target_expansion: tuple[float, float] = (1.2, 2.4)
-    window_reach: tuple[float, float] = (0.7, 1.5)
     closer_share: float = 0.4
     validate_every: int = 500
     validation_images: int = 100
@@ -178,8 +173,6 @@ class TrainingConfig:
         low, high = self.target_expansion
         _require(0 <= self.closer_share <= 1, "closer_share", "from 0 to 1", self.closer_share)
         _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
-        low, high = self.window_reach
-        _require(0 < low <= high, "window_reach", "a range of numbers above 0", self.window_reach)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("validate_every", "save_every"):
@@ -234,9 +227,7 @@ def load_preset(name_or_path: str, overrides: Mapping[str, str] | None = None) -
 
 def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        if content.get(key) is None:
-            content[key] = {}
-        content = content[key]
+        content = content.setdefault(key, {})
         if not isinstance(content, dict):
             raise InputError(f"{'.'.join(keys)} cannot be set: {key} is a value, not a group")
     content[keys[-1]] = value

@@ -15,14 +15,13 @@ def training_focus(target: np.ndarray, click: Click, rng: np.random.Generator) -
     """A box as a session might focus on: around the last click, on the boundary, or around the whole object.
 
     Args:
-        target: (H, W) bool, what is seen of the object in a target crop; nothing, perhaps, in a late click's window.
+        target: (H, W) bool with at least one True, what is seen of the object in a target crop.
         click: The last click, on the pixels of the crop.
     """
-    shape = (target.shape[0], target.shape[1])
     box = bounding_box(target)
     if box is None:
-        side = max(shape) * float(rng.uniform(0.3, 0.8))
-        return Box(click.y, click.x, click.y + 1, click.x + 1).expanded(1.0, side, shape)
+        raise ValueError("the target is empty")
+    shape = (target.shape[0], target.shape[1])
     choice = rng.random()
     if choice < 0.5:
         return box.expanded(float(rng.uniform(1.1, 1.6)), 4.0, shape)

@@ -101,7 +101,7 @@ def make_exercise(
 
     Args:
         model: In any mode; neither the mode nor its normalization statistics change.
-        session: How the sessions go, but for the sizes of their target crops and windows, and without mirror images.
+        session: How the sessions go, but for the size of their target crops and without mirror images.
     """
     network = model.at_size(config.size_at(batch.step))
     generators = [np.random.default_rng(seed) for seed in batch.seeds]
@@ -110,8 +110,6 @@ def make_exercise(
     rounds = int(common.choice(len(config.rounds), p=config.rounds))
     # Mirror images would make rehearsals slow, and teach nothing that flipped views do not.
     session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)), mirrors=1)
-    if session.window_after:
-        session = dataclasses.replace(session, window_reach=float(common.uniform(*config.window_reach)))
     closer = rounds == 0 and common.random() < config.closer_share
     rehearsals = [
         begin(
