@@ -26,8 +26,8 @@ import numpy as np
 from activefreq.acselect.strategies import STRATEGIES
 from activefreq.command_line import command
 from activefreq.data.discovery import find_samples
+from activefreq.data.drawing import draw_samples
 from activefreq.data.names import names_of, typed_names
-from activefreq.data.parts import part_of
 from activefreq.data.prepared import claim_folder
 from activefreq.data.resizing import fitted_size, resize_image, resize_mask
 from activefreq.data.samples import Sample, SampleSource
@@ -187,16 +187,11 @@ def find_parts(options: argparse.Namespace) -> tuple[list[Sample], list[Sample]]
         exclude=names_of(options.exclude),
         typed=typed_names(options.exclude),
     )
-    parts = []
-    for part, limit in (("train", options.pool), ("test", options.test)):
-        indices = [index for index, group in enumerate(source.groups) if part_of(group) == part]
-        if not indices:
-            raise InputError(f"no image of {options.images} falls into the {part} part")
-        drawn = np.random.default_rng(0).permutation(len(indices))[:limit]
-        parts.append(read(source.subset(indices[place] for place in np.sort(drawn)), options.size))
+    pool = read(draw_samples(source, part="train", limit=options.pool), options.size)
+    test = read(draw_samples(source, part="test", limit=options.test), options.size)
     for problem in source.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    return parts[0], parts[1]
+    return pool, test
 
 
 def read(source: SampleSource, size: int) -> list[Sample]:
