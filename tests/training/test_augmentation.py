@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from activefreq.errors import InputError
 from activefreq.training.augmentation import AugmentationConfig, random_view
 
 PLAIN = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0)
+# The whole image, as it is.
+STILL = replace(PLAIN, whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, enlarged_share=0.0)
 
 
 def scene(shape: tuple[int, int], centre: tuple[int, int], radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -209,20 +212,14 @@ def test_a_large_image_is_shown_with_the_detail_that_was_asked_for() -> None:
 def test_an_unchanged_view_has_the_images_own_pixels() -> None:
     rng = np.random.default_rng(0)
     image, mask = rng.random((20, 31, 3), np.float32), rng.random((20, 31)) > 0.5
-    still = AugmentationConfig(
-        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0,
-        enlarged_share=0.0,
-    )  # fmt: skip
-    view = random_view(image, mask, 64, rng, still)
+    view = random_view(image, mask, 64, rng, STILL)
     np.testing.assert_allclose(view.image, image, atol=1e-5)
     np.testing.assert_array_equal(view.target, mask)
 
 
 def test_a_warped_view_moves_image_and_mask_together() -> None:
     image, mask = scene((96, 96), (50, 44), 20)
-    still = {"whole_share": 1.0, "scale": (1.0, 1.0), "rotation": 0.0, "flip": False, "enlarged_share": 0.0}
-    light = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
-    config = AugmentationConfig(**still, **light, warp=0.06)  # type: ignore[arg-type]
+    config = replace(STILL, warp=0.06)
     moved = []
     for seed in range(20):
         view = random_view(image, mask, 48, np.random.default_rng(seed), config)
@@ -237,10 +234,7 @@ def test_a_warp_is_as_large_as_it_was_asked_to_be() -> None:
     """A picture of its own coordinates tells where each pixel came from."""
     y, x = np.mgrid[:80, :120].astype(np.float32)
     image = np.stack([y / 80, x / 120, np.zeros_like(x)], axis=2)
-    config = AugmentationConfig(
-        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, enlarged_share=0.0, warp=0.03,
-        brightness=0.0, contrast=0.0, saturation=0.0,
-    )  # fmt: skip
+    config = replace(STILL, warp=0.03)
     inside = (slice(15, -15), slice(15, -15))
     moves = []
     for seed in range(60):
@@ -257,10 +251,7 @@ def test_a_warp_is_as_large_as_it_was_asked_to_be() -> None:
 
 def test_gamma_keeps_the_order_of_grey_values_and_black_and_white() -> None:
     ramp = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 64, axis=0).repeat(3, axis=2)
-    config = AugmentationConfig(
-        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, enlarged_share=0.0,
-        brightness=0.0, contrast=0.0, saturation=0.0, gamma=0.7,
-    )  # fmt: skip
+    config = replace(STILL, gamma=0.7)
     exponents = []
     for seed in range(40):
         row = random_view(ramp, np.ones((64, 64), bool), 64, np.random.default_rng(seed), config).image[5, :, 0]
@@ -273,10 +264,7 @@ def test_gamma_keeps_the_order_of_grey_values_and_black_and_white() -> None:
 
 def test_shading_changes_the_light_smoothly_and_stays_in_range() -> None:
     image, mask = np.full((64, 64, 3), 0.5, np.float32), np.ones((64, 64), bool)
-    config = AugmentationConfig(
-        whole_share=1.0, scale=(1.0, 1.0), rotation=0.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0,
-        shading=0.4,
-    )  # fmt: skip
+    config = replace(STILL, shading=0.4)
     spreads = []
     for seed in range(30):
         view = random_view(image, mask, 64, np.random.default_rng(seed), config).image
