@@ -28,7 +28,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.active_store import ActiveStores
-from lib.dicom_studies import open_dicomweb
+from lib.dicom_connection import open_dicomweb
 from lib.infers import make_infers
 from lib.ohif import add_ohif_routes
 from lib.request_checks import Door, own_names

@@ -7,7 +7,7 @@ import pytest
 import requests
 from monailabel.config import settings
 
-from lib.dicom_studies import open_dicomweb
+from lib.dicom_connection import open_dicomweb
 from lib.timeouts import READ_SECONDS, ImpatientAdapter, impatient
 
 

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import shutil
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +19,12 @@ import pydicom
 import requests
 from cachetools import TTLCache
 from dicomweb_client import DICOMwebClient
-from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
-from dicomweb_client.session_utils import create_session_from_user_pass
 from fastapi import HTTPException
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
-from monailabel.utils.others.generic import md5_digest
 from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
@@ -42,14 +38,8 @@ from activefreq.files.volumes import (
     write_volume,
 )
 from lib.answers import called, http_errors
+from lib.dicom_segments import label_values, segments_of
 from lib.studies import StudiesFolder
-from lib.timeouts import READ_SECONDS, impatient
-
-MODALITIES = ("MR", "CT")
-"""What is annotated unless MONAI_LABEL_DICOMWEB_SEARCH_FILTER is set: what OHIF's MONAI Label mode opens."""
-
-LIST_SECONDS = 30.0
-"""How long lists of series are believed, and how much there is of each: MONAI_LABEL_DICOMWEB_CACHE_EXPIRY if set."""
 
 FINAL = DefaultLabelTag.FINAL.value
 
@@ -73,46 +63,6 @@ class SegmentationSeries:
     uid: str
     study: str
     image: str
-
-
-def open_dicomweb(url: str) -> DicomStudies:
-    """Connects to a DICOMweb server with the credentials and paths of MONAI Label's settings.
-
-    Raises:
-        RuntimeError: dcmqi, which writes DICOM-SEG, is not installed.
-    """
-    _find_dcmqi()
-    set_by_user = settings.model_fields_set
-    # MONAI Label's default, five seconds, is less than an archive may need.
-    by_user = "MONAI_LABEL_DICOMWEB_READ_TIMEOUT" in set_by_user
-    read = settings.MONAI_LABEL_DICOMWEB_READ_TIMEOUT if by_user else READ_SECONDS
-    if "googleapis.com" in url:
-        client = DICOMwebClient(url=url, session=impatient(create_session_from_gcp_credentials(), read=read))
-    else:
-        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-        session = create_session_from_user_pass(user, password) if user and password else requests.Session()
-        client = DICOMwebClientX(
-            url=url,
-            session=impatient(session, read=read),
-            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
-            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
-            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
-        )
-    client.set_http_retry_params(retry=False)  # else a server that is down holds every request up for half a minute
-    if "MONAI_LABEL_DICOMWEB_SEARCH_FILTER" in set_by_user:
-        filters = [settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER]
-    else:
-        filters = [{"Modality": modality} for modality in MODALITIES]
-    cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip()
-    root = Path(cache) if cache else Path.home() / ".cache" / "monailabel" / "dicom"
-    return DicomStudies(
-        client,
-        root / md5_digest(client.base_url),
-        filters=filters,
-        list_seconds=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY
-        if "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY" in set_by_user
-        else LIST_SECONDS,
-    )
 
 
 class DicomStudies(DICOMWebDatastore, StudiesFolder):
@@ -207,7 +157,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         label_info = dict(label_info or {})
         if label_tag == FINAL:
             with http_errors():
-                segments = _segments(_label_values(label_filename, image), label_info)
+                segments = segments_of(label_values(label_filename, image), label_info)
             label_info.update(self._store(image_id, label_filename, segments))
         saved = StudiesFolder.save_label(self, image_id, label_filename, label_tag, label_info)
         self.forget_lists()
@@ -391,7 +341,7 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
             InputError: The label is empty, or not on the image's grid, or the names cannot be read.
         """
         image = StudiesFolder.get_image_uri(self, image_id)
-        return self._write_segmentation(image_id, label, _segments(_label_values(label, image), label_info))
+        return self._write_segmentation(image_id, label, segments_of(label_values(label, image), label_info))
 
     def _write_segmentation(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> Path:
         file = Path(nifti_to_dicom_seg(str(self._series_folder(image_id)), label, segments))
@@ -488,72 +438,3 @@ def _removed(path: str | Path) -> Iterator[Path]:
         yield Path(path)
     finally:
         Path(path).unlink(missing_ok=True)
-
-
-def _find_dcmqi() -> None:
-    """Puts dcmqi's programs on PATH; they come with its Python package, and MONAI Label would download them."""
-    scripts = sysconfig.get_path("scripts")
-    if shutil.which("itkimage2segimage") is None:
-        os.environ["PATH"] += os.pathsep + scripts
-    if shutil.which("itkimage2segimage") is None:
-        raise RuntimeError(f"itkimage2segimage is neither on PATH nor in {scripts}: pip install dcmqi")
-
-
-def _label_values(label: str, image: str) -> list[int]:
-    """The values of a label other than 0. Raises `InputError` if it cannot become a segmentation of the image."""
-    # By its header: what is packed well can be far larger than the request.
-    own, grid = read_geometry(label), read_geometry(image)
-    if not own.matches(grid):
-        raise InputError(
-            f"the label of {own.shape} voxels does not lie on the grid of its image of {grid.shape} voxels"
-        )
-    values = [int(value) for value in np.unique(read_label_volume(label).array) if value != 0]
-    if not values:
-        raise InputError("the label is empty, and a DICOM-SEG cannot be: mark something first")
-    return values
-
-
-def _segments(values: Sequence[int], label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the segments of a DICOM-SEG are called, in the order of the values, which is MONAI Label's.
-
-    Args:
-        values: Of the label.
-        label_info: As the clients send it: under `label_info`, a list of {"name": ..., "idx": value}.
-    """
-    named = named_segments(label_info)
-    return [_segment(value, str(named.get(value, {}).get("name") or f"label {value}")) for value in values]
-
-
-def named_segments(label_info: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """The entries of `label_info` by the values of the label. Raises `InputError` if they cannot be read."""
-    entries = label_info.get("label_info") or []
-    try:
-        return {int(entry.get("idx", order)): entry for order, entry in enumerate(entries, 1)}
-    except (TypeError, ValueError, AttributeError):
-        raise InputError('label_info must be a list of {"name": text, "idx": number}') from None
-
-
-def _segment(value: int, name: str) -> dict[str, Any]:
-    if "lesion" in name.lower():
-        category, kind = ("49755003", "Morphologically Altered Structure"), ("52988006", "Lesion")
-    else:
-        category, kind = ("85756007", "Tissue"), ("85756007", "Tissue")
-    return {
-        "name": name,
-        "model_name": "ActiveFreq",
-        "segmentAttribute": {
-            "labelID": value,
-            "SegmentLabel": name,
-            "SegmentDescription": name,
-            "SegmentAlgorithmType": "SEMIAUTOMATIC",
-            "SegmentAlgorithmName": "ActiveFreq",
-            "SegmentedPropertyCategoryCodeSequence": _code(*category),
-            "SegmentedPropertyTypeCodeSequence": _code(*kind),
-            "recommendedDisplayRGBValue": [255, 0, 0],
-        },
-    }
-
-
-def _code(value: str, meaning: str) -> dict[str, str]:
-    """A SNOMED CT code."""
-    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}

@@ -18,7 +18,8 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from starlette.responses import Response
 
-from lib.dicom_studies import DicomStudies, named_segments
+from lib.dicom_segments import named_segments
+from lib.dicom_studies import DicomStudies
 from lib.received import copy_upload, sent_and_removed, temporary_folder
 from lib.request_checks import check_arguments, check_params, check_session, parse_object
 
