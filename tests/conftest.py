@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from synthetic import grey_ring, oblique_volume, rgb_blob, write_picture, write_volume
 from tiny import make_tiny_model
 
-from activefreq.files.volumes import read_geometry, write_mask
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.models.interactive import InteractiveModel
 

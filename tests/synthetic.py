@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from PIL import Image
 from scipy import ndimage
 
-from activefreq.files.volumes import Geometry, Volume
+from activefreq.files.grids import Geometry, Volume
 
 OBLIQUE = tuple(float(value) for value in sitk.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.2).GetMatrix())
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from synthetic import oblique_volume
 
 from activefreq.files.dicom import dicom_series
-from activefreq.files.volumes import Volume
+from activefreq.files.grids import Volume
 
 
 class DicomWebInMemory:

@@ -17,7 +17,10 @@ import requests
 import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
 
-from activefreq.files.volumes import Geometry, read_geometry, read_label_volume, resample_labels, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.label_resampling import resample_labels
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry, read_label_volume
 
 Point = tuple[int, int, int]
 

@@ -19,7 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from activefreq.errors import InputError
-from activefreq.files.volumes import Volume, read_label_volume, read_volume, write_mask
+from activefreq.files.grids import Volume
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_label_volume, read_volume
 from lib.answers import http_errors
 from lib.dicom_studies import DicomStudies
 from lib.images import ImageCache

@@ -20,7 +20,8 @@ from server import Server, running_server
 from synthetic import rgb_blob, write_picture
 from tiny import make_tiny_model
 
-from activefreq.files.volumes import read_geometry, read_label_volume, write_mask
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry, read_label_volume
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, save_checkpoint
 from lib.served_checkpoint import finetuned_path
 from lib.served_model import ServedModel

@@ -20,7 +20,8 @@ from synthetic import oblique_volume, rgb_blob, write_picture, write_volume
 from tiny import make_tiny_model
 
 from activefreq.errors import InputError
-from activefreq.files.volumes import read_geometry, write_mask
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activefreq.training.finetune import hold_out
 from lib.served_checkpoint import finetuned_path

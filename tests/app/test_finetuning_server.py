@@ -19,7 +19,8 @@ from synthetic import rgb_blob, write_picture
 from tiny import make_tiny_model
 
 from activefreq.files.atomic import atomic_write
-from activefreq.files.volumes import read_geometry, write_mask
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry
 from activefreq.models.checkpoint import Checkpoint, checkpoint_hash, load_checkpoint, save_checkpoint
 from lib.served_checkpoint import finetuned_path
 

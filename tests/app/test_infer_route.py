@@ -19,7 +19,8 @@ from httpx import Response
 import lib.answer_file
 import lib.inference
 import main
-from activefreq.files.volumes import read_label_volume, write_mask
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_label_volume
 from lib.dicom_studies import DicomStudies
 from lib.request_checks import Door
 from lib.routes import serve_routes

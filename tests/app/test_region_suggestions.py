@@ -8,7 +8,8 @@ from synthetic import write_volume
 from tiny import make_tiny_model
 
 from activefreq.acselect.ranking import spread_slices
-from activefreq.files.volumes import Geometry, read_label_volume
+from activefreq.files.grids import Geometry
+from activefreq.files.volumes import read_label_volume
 from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image

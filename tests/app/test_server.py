@@ -16,7 +16,9 @@ from monailabel.client.client import MONAILabelClientException
 from server import Server
 
 from activefreq import Click, InteractiveSegmenter
-from activefreq.files.volumes import Geometry, Volume, read_volume, write_mask
+from activefreq.files.grids import Geometry, Volume
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_volume
 
 pytestmark = pytest.mark.server
 

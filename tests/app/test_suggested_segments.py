@@ -13,7 +13,8 @@ from monailabel.endpoints import datastore
 from starlette.datastructures import UploadFile
 
 import lib.received
-from activefreq.files.volumes import Geometry, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.volume_writing import write_mask
 from lib.routes import in_thread
 from lib.suggested_segments import refuse_suggestions, refuse_uploaded_suggestions, suggested_values
 

@@ -18,7 +18,7 @@ from server import free_port
 
 from activefreq.data.sample_studies import dermoscopy_like, mr_like
 from activefreq.files.dicom import DicomSeries, dicom_series
-from activefreq.files.volumes import Geometry, Volume
+from activefreq.files.grids import Geometry, Volume
 
 CONFIGURATION = Path(__file__).parents[2] / "scripts" / "orthanc.json"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")

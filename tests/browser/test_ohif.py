@@ -17,7 +17,8 @@ from server import Server
 from viewer import Viewer
 
 from activefreq import Click, InteractiveSegmenter
-from activefreq.files.volumes import Volume, read_label_volume, read_volume
+from activefreq.files.grids import Volume
+from activefreq.files.volumes import read_label_volume, read_volume
 from activefreq.session import prepare_image
 from activefreq.session.replay import ClickReplay
 

@@ -8,7 +8,8 @@ from synthetic import oblique_volume, rgb_blob, write_picture, write_volume
 from activefreq.data import samples
 from activefreq.data.discovery import find_samples
 from activefreq.errors import InputError
-from activefreq.files.volumes import Geometry, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.volume_writing import write_mask
 
 
 def test_pictures(lesion_folders):

@@ -9,7 +9,7 @@ from activefreq.data.discovery import find_samples
 from activefreq.data.oai_zib import OaiZibOptions, prepare_oai_zib
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
-from activefreq.files.volumes import Geometry, Volume
+from activefreq.files.grids import Geometry, Volume
 
 SHAPE = (16, 28, 24)  # (K, J, I): the slice axis is the shortest one, as in OAI-ZIB's 160 x 384 x 384
 GEOMETRY = Geometry(SHAPE, (0.36, 0.36, 0.7), (-10.0, 5.0, 3.0))

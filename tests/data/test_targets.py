@@ -6,7 +6,9 @@ from synthetic import oblique_volume, rgb_blob, write_picture, write_volume
 from activefreq.data.pairs import Pair
 from activefreq.data.targets import read_slices, read_targets
 from activefreq.errors import InputError
-from activefreq.files.volumes import Geometry, read_geometry, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry
 
 
 def test_a_picture_is_one_slice_and_its_label_is_taken_pixel_by_pixel(tmp_path):

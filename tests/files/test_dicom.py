@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from activefreq.errors import InputError
 from activefreq.files.dicom import SINGLE_IMAGE_SLICES, dicom_series, write_dicom
-from activefreq.files.volumes import Geometry, Volume, read_volume
+from activefreq.files.grids import Geometry, Volume
+from activefreq.files.volumes import read_volume
 
 OBLIQUE = tuple(Rotation.from_euler("xyz", (17, -29, 11), degrees=True).as_matrix().ravel().tolist())
 LEFT_HANDED = tuple((np.reshape(OBLIQUE, (3, 3)) @ np.diag([1, 1, -1])).ravel().tolist())

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
-from activefreq.files.volumes import Geometry, Volume, read_geometry, read_label_volume, read_volume
+from activefreq.files.grids import Geometry, Volume
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 
 NRRD = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n{field}\n\n{rest}"
 META = "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = {name}\n"

@@ -15,7 +15,8 @@ from activefreq.data.targets import read_targets
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
 from activefreq.files.grids import Geometry, Volume
-from activefreq.files.volumes import read_geometry, read_label_volume, read_volume, resample_labels
+from activefreq.files.label_resampling import resample_labels
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 
 SHAPE = (7, 5, 9)
 GEOMETRY = Geometry(SHAPE, (0.5, 0.75, 3.0), (-4.0, 10.0, 25.0), (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
+from activefreq.files.grids import Geometry, Volume
 from activefreq.files.series_grid import SlicePlace, check_slices
-from activefreq.files.volumes import Geometry, Volume, read_volume
+from activefreq.files.volumes import read_volume
 
 UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 FOLDER = Path("series")

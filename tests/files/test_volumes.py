@@ -6,33 +6,19 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from geometries import assert_same_geometry
 from PIL import Image
-from synthetic import OBLIQUE, oblique_volume, rgb_blob, write_picture, write_volume
+from synthetic import OBLIQUE, oblique_volume, rgb_blob, write_volume
 
 from activefreq.errors import InputError
 from activefreq.files.dicom import dicom_series, write_dicom
+from activefreq.files.grids import Geometry, Volume
 from activefreq.files.images import read_image
-from activefreq.files.volumes import (
-    Geometry,
-    Volume,
-    read_geometry,
-    read_label_volume,
-    read_volume,
-    resample_labels,
-    write_mask,
-)
-from activefreq.files.volumes import write_volume as write_whole_volume
+from activefreq.files.label_resampling import resample_labels
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 
 FORMATS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
-
-
-def assert_same_geometry(first: Geometry, second: Geometry) -> None:
-    assert first.shape == second.shape
-    np.testing.assert_allclose(first.spacing, second.spacing, rtol=1e-6)
-    np.testing.assert_allclose(first.origin, second.origin, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(first.direction, second.direction, atol=1e-6)
 
 
 @pytest.mark.parametrize("extension", FORMATS)
@@ -202,132 +188,11 @@ def test_the_limit_is_checked_by_the_header(tmp_path):
         read_volume(tmp_path / "huge.nii")
 
 
-@pytest.mark.parametrize("extension", ["nii.gz", "nrrd", "mha", "mhd", "tif"])
-def test_masks_come_back_as_written_with_the_geometry_of_the_image(tmp_path, extension):
-    volume, labels = oblique_volume(1, (4, 6, 5))
-    path = tmp_path / f"mask.{extension}"
-    write_mask(path, labels, like=volume)
-    if extension == "tif":
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), labels)
-        return
-    result = read_label_volume(path)
-    np.testing.assert_array_equal(result.array, labels)
-    assert_same_geometry(result.geometry, volume.geometry)
-    write_mask(path, labels > 0, like=volume.geometry)
-    result = read_label_volume(path)
-    assert result.array.dtype == np.uint8
-    np.testing.assert_array_equal(result.array, labels > 0)
-
-
-@pytest.mark.parametrize("extension", ["png", "nii.gz", "nrrd", "bmp"])
-def test_a_mask_of_a_picture(tmp_path, extension):
-    image, mask = rgb_blob(3)
-    write_picture(tmp_path / "a.jpg", image)
-    path = tmp_path / f"mask.{extension}"
-    write_mask(path, mask, like=read_geometry(tmp_path / "a.jpg"))
-    np.testing.assert_array_equal(read_label_volume(path).array[0], mask)
-    if extension == "nrrd":
-        assert sitk.ReadImage(str(path)).GetSize() == (64, 48, 1)
-
-
-def test_masks_that_cannot_be_written(tmp_path):
-    volume, labels = oblique_volume(1, (4, 6, 5))
-    with pytest.raises(InputError, match=r"\(6, 5\) does not fit the image of shape \(4, 6, 5\)"):
-        write_mask(tmp_path / "a.nrrd", labels[0], like=volume)
-    with pytest.raises(InputError, match="not float32"):
-        write_mask(tmp_path / "a.nrrd", labels.astype(np.float32), like=volume)
-    with pytest.raises(InputError, match="takes one slice, but the mask has 4"):
-        write_mask(tmp_path / "a.png", labels, like=volume)
-    with pytest.raises(InputError, match=r"a\.xyz: cannot be written"):
-        write_mask(tmp_path / "a.xyz", labels, like=volume)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("shape", [(1, 6, 5), (4, 6, 5), (1, 6, 5, 3), (4, 6, 5, 3)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_volumes_come_back_as_written(tmp_path, shape, dtype):
-    array = np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
-    volume = Volume(array, Geometry(shape[:3], (0.75, 1.25, 3.0), (-20.5, 31.0, 4.25), OBLIQUE))
-    for extension in ("nii.gz", "nrrd"):
-        path = tmp_path / f"a.{extension}"
-        write_whole_volume(path, volume)
-        result = read_volume(path)
-        assert result.array.dtype == dtype
-        np.testing.assert_array_equal(result.array, array)
-        assert_same_geometry(result.geometry, volume.geometry)
-
-
-def test_volumes_that_cannot_be_written(tmp_path):
-    volume, _ = oblique_volume(1, (4, 6, 5))
-    with pytest.raises(InputError, match=r"a\.xyz: cannot be written"):
-        write_whole_volume(tmp_path / "a.xyz", volume)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_labels_on_the_same_grid_are_left_alone_despite_rounded_headers():
-    volume, labels = oblique_volume(2)
-    near = Geometry(
-        volume.geometry.shape,
-        tuple(np.float32(volume.geometry.spacing).tolist()),
-        tuple(value + 1e-3 for value in volume.geometry.origin),
-        tuple(np.float32(volume.geometry.direction).tolist()),
-    )
-    result = resample_labels(Volume(labels, near), volume.geometry)
-    assert result.array is labels
-    assert result.geometry == volume.geometry
-
-
-@settings(max_examples=25)
-@given(
-    flips=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    order=st.permutations([0, 1, 2]),
-)
-def test_labels_in_another_orientation_of_the_same_voxels_find_their_voxels(flips, order):
-    volume, labels = oblique_volume(2)
-    source = volume.geometry.apply_to(sitk.GetImageFromArray(labels))
-    turned = sitk.Flip(sitk.PermuteAxes(source, order), flips)
-    moved = Volume(
-        sitk.GetArrayFromImage(turned),
-        Geometry(turned.GetSize()[::-1], turned.GetSpacing(), turned.GetOrigin(), turned.GetDirection()),
-    )
-    np.testing.assert_array_equal(resample_labels(moved, volume.geometry).array, labels)
-
-
-def test_cropped_labels_are_put_back_where_they_were():
-    volume, labels = oblique_volume(2)
-    part = labels[2:4, 5:20, 3:18]
-    origin = tuple(volume.geometry.points(np.array([[3, 5, 2]]))[0])
-    cropped = Geometry(part.shape, volume.geometry.spacing, origin, volume.geometry.direction)
-    result = resample_labels(Volume(part, cropped), volume.geometry)
-    expected = np.zeros_like(labels)
-    expected[2:4, 5:20, 3:18] = part
-    np.testing.assert_array_equal(result.array, expected)
-
-
-def test_labels_elsewhere_in_space_are_an_error_but_empty_ones_are_not():
-    volume, labels = oblique_volume(2)
-    far = Geometry(volume.geometry.shape, volume.geometry.spacing, (1e4, 0.0, 0.0), volume.geometry.direction)
-    with pytest.raises(InputError, match="outside the image"):
-        resample_labels(Volume(labels, far), volume.geometry)
-    assert not resample_labels(Volume(np.zeros_like(labels), far), volume.geometry).array.any()
-
-
 @pytest.mark.parametrize("shape", [(4, 5, 3, 1, 1), (4, 5, 3, 1)])
 def test_more_trailing_dimensions_of_one_are_no_colour(tmp_path, shape):
     array = np.arange(60, dtype=np.int16).reshape(shape, order="F")
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, array.reshape(4, 5, 3).T)
-
-
-def test_labels_of_the_other_byte_order_are_resampled(tmp_path):
-    array = np.zeros((6, 5, 4), ">i2")
-    array[1, 2, 3] = 7
-    header = nibabel.Nifti1Header(endianness=">")
-    header.set_data_dtype(">i2")
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1, -1, 1, 1]), header), tmp_path / "a.nii")
-    labels = read_label_volume(tmp_path / "a.nii")
-    flipped = Geometry((4, 5, 6), (1.0, 1.0, 1.0), (5.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-    assert np.argwhere(resample_labels(labels, flipped).array == 7).tolist() == [[3, 2, 4]]
 
 
 def test_a_series_with_a_slice_missing_is_refused(tmp_path):
@@ -493,34 +358,6 @@ def test_a_series_in_a_folder_or_of_files_of_such_names_is_refused(tmp_path):
     (tmp_path / "scan" / "0002.dcm").rename(tmp_path / "scan" / f"{FOREIGN}.dcm")
     with pytest.raises(InputError, match=r"caf\\udce9\.dcm.*is not UTF-8"):
         read_volume(tmp_path / "scan")
-
-
-def scan_and_label(spacing, origin, label_spacing, label_origin, label_shape=(8, 20, 20)) -> tuple[Volume, Geometry]:
-    array = np.zeros(label_shape, np.uint8)
-    array[2:6, 8:18, 8:18] = 1
-    return Volume(array, Geometry(label_shape, label_spacing, label_origin)), Geometry((8, 20, 20), spacing, origin)
-
-
-@pytest.mark.parametrize(
-    ("case", "reason"),
-    [
-        (((0.7, 0.7, 3.0), (5.0, 6, 7), (1.0, 1, 1), (0.0, 0, 0)), "one of the two has lost its geometry"),
-        (((1.0, 1, 1), (0.0, 0, 0), (0.7, 0.7, 3.0), (5.0, 6, 7)), "one of the two has lost its geometry"),
-        (((0.7, 0.7, 3.0), (0.0, 0, 0), (0.7, 0.7, 3.0), (2.1, 0, 0)), r"10\.0% of the labels lie outside the image"),
-        (((1.0, 1, 3), (9.0, 9, 0), (1.0, 1, 3), (12.0, 9, 0), (8, 20, 19)), r"10\.0% of the labels lie outside"),
-    ],
-)
-def test_labels_that_would_be_cut_or_lie_at_a_place_made_up_are_refused(case, reason):
-    labels, onto = scan_and_label(*case)
-    with pytest.raises(InputError, match=reason):
-        resample_labels(labels, onto)
-
-
-def test_a_coarse_label_map_may_reach_over_the_border_of_its_image():
-    array = np.ones((4, 5, 5), np.uint8)
-    # Voxels twice as large: the centres of the last ones are beyond those of the image's, the voxels are not.
-    labels = Volume(array, Geometry(array.shape, (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)))
-    assert resample_labels(labels, Geometry((8, 9, 9), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5))).array.all()
 
 
 @pytest.mark.parametrize("number", [1, 3])

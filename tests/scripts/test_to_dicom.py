@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activefreq.files.volumes import Geometry, read_volume, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_volume
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_dicom.py"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activefreq.files.volumes import write_mask
+from activefreq.files.volume_writing import write_mask
 from lib.click_request import ClickRequest
 from lib.images import LoadedImage
 

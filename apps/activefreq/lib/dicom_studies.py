@@ -29,14 +29,9 @@ from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
 from activefreq.files.checks import last_line
-from activefreq.files.volumes import (
-    read_geometry,
-    read_label_volume,
-    read_volume,
-    resample_labels,
-    write_mask,
-    write_volume,
-)
+from activefreq.files.label_resampling import resample_labels
+from activefreq.files.volume_writing import write_mask, write_volume
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 from lib.answers import called, http_errors
 from lib.dicom_segments import label_values, segments_of
 from lib.studies import StudiesFolder

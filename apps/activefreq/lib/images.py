@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activefreq.errors import InputError
+from activefreq.files.grids import Volume
 from activefreq.files.images import MAX_PIXELS
-from activefreq.files.volumes import Volume, read_geometry, read_volume
+from activefreq.files.volumes import read_geometry, read_volume
 from activefreq.session import PreparedImage, prepare_image
 from activefreq.session.cache import ENTRY_BYTES, ByteCache
 from lib.answers import called

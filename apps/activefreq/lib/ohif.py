@@ -22,7 +22,9 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 
-from activefreq.files.volumes import Geometry, read_geometry, write_mask
+from activefreq.files.grids import Geometry
+from activefreq.files.volume_writing import write_mask
+from activefreq.files.volumes import read_geometry
 from lib.answers import http_errors
 from lib.clients import give_cookie
 from lib.request_checks import Door

@@ -10,8 +10,9 @@ import numpy as np
 from activefreq.data.pairs import Pair
 from activefreq.errors import InputError
 from activefreq.files.images import image_shape, read_image, read_labels
+from activefreq.files.label_resampling import resample_labels
 from activefreq.files.raster import is_raster, raster_orientation
-from activefreq.files.volumes import read_geometry, read_label_volume, read_volume, resample_labels
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 
 _HIGHEST = 255
 _HALF = 127

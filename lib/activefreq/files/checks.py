@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,8 @@ def integer_labels(path: Path, labels: np.ndarray) -> np.ndarray:
 def last_line(error: Exception) -> str:
     """Returns the last line of an error's message: ITK gives the reason there, after places in its source."""
     return str(error).strip().splitlines()[-1]
+
+
+def listed(numbers: Sequence[float]) -> str:
+    """Numbers as errors tell them."""
+    return " ".join(f"{number:g}" for number in numbers)

@@ -23,7 +23,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from activefreq.errors import InputError
 from activefreq.files.atomic import atomic_write
-from activefreq.files.volumes import Geometry, Volume
+from activefreq.files.grids import Geometry, Volume
 
 SINGLE_IMAGE_SLICES = 3
 

@@ -44,6 +44,11 @@ def volume_reader(path: Path) -> str:
     raise InputError(f"{path}: is no DICOM file, and its extension none that is read ({', '.join(VOLUME_SUFFIXES)})")
 
 
+def is_nifti(path: Path) -> bool:
+    """By its name, like all that is no DICOM."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def is_dicom(path: Path) -> bool:
     """True for a file that begins as DICOM files do."""
     offset, magic = _DICOM_MAGIC

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.errors import InputError
+from activefreq.files.grids import Volume
 from activefreq.files.raster import is_raster, raster_shape, read_raster, read_raster_labels
-from activefreq.files.volumes import Volume, read_geometry, read_label_volume, read_volume
+from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 
 MAX_PIXELS = 64_000_000
 """Pixels of the largest image that is accepted: eight thousand squared, more than dermatoscopes' cameras have."""

@@ -1,11 +1,9 @@
-"""Volumes with their geometry: reading, resampling of labels, writing of masks."""
+"""Reading volumes and label maps with their geometry."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +17,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from activefreq.errors import InputError
-from activefreq.files.atomic import atomic_write
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
-from activefreq.files.formats import DICOM, NIFTI, is_dicom, may_be_slice, volume_reader
+from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, listed, utf8_path
+from activefreq.files.formats import DICOM, NIFTI, is_dicom, is_nifti, may_be_slice, volume_reader
 from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
@@ -32,14 +29,9 @@ MAX_VOXELS = 1_000_000_000
 """Default limit of a volume's voxels, and of an image's pixels where a volume is read."""
 
 _BROKEN_NIFTI = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
-_FLAT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _STORED_AS = ("0028|0100", "0028|0101", "0028|0103", "0028|1052", "0028|1053")
 """DICOM's bits, sign, intercept and slope."""
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
-_LOST = 0.01
-"""The share of labelled voxels that may lie outside an image: those of another grid are not cut at its border."""
-_TOUCHES = 1e-3
-"""Of a voxel of the image: what counts as rounding."""
 _FLAT = 1e-3
 """The smallest determinant of directions that are told apart."""
 
@@ -120,141 +112,6 @@ def series_files(folder: str | os.PathLike[str], series: str | None = None) -> l
     if series is not None and series not in found:
         raise InputError(f"{folder}: holds no DICOM series {series}, only {', '.join(found)}")
     return found[series or next(iter(found))]
-
-
-def resample_labels(labels: Volume, onto: Geometry) -> Volume:
-    """Brings labels onto the grid of an image by nearest neighbour; outside of their own grid they are 0.
-
-    Labels already on that grid come back as they are.
-
-    Raises:
-        InputError: More than a hundredth of the labelled voxels lies outside the image, or any of them where both have
-            the same shape, as copies of a grid have; or of two of the same shape one has lost its geometry.
-    """
-    if labels.geometry.matches(onto):
-        return Volume(labels.array, onto)
-    _refuse_lost(labels, onto)
-    reference = onto.apply_to(sitk.Image([*reversed(onto.shape)], sitk.sitkUInt8))
-    source = labels.geometry.apply_to(sitk.GetImageFromArray(labels.array))
-    moved = sitk.Resample(source, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
-    return Volume(sitk.GetArrayFromImage(moved), onto)
-
-
-def _refuse_lost(labels: Volume, onto: Geometry) -> None:
-    """Raises `InputError` where labels would be lost on the grid of an image, or come to lie at a place made up."""
-    if not labels.array.any():
-        return
-    same_shape = labels.geometry.shape == onto.shape
-    if same_shape and _is_blank(labels.geometry) != _is_blank(onto) and labels.geometry.spacing != onto.spacing:
-        raise InputError(
-            "the labels have the shape of the image, but one of the two has lost its geometry: voxels of "
-            f"{_listed(labels.geometry.spacing)} mm, and of {_listed(onto.spacing)} mm in the image"
-        )
-    lost = _share_outside(labels, onto, whole_voxels=not same_shape)
-    if lost > (0.0 if same_shape else _LOST):
-        raise InputError(
-            f"{lost:.1%} of the labels lie outside the image: their geometries do not meet "
-            f"(origin {_listed(labels.geometry.origin)} with voxels of {_listed(labels.geometry.spacing)} mm, "
-            f"the image's {_listed(onto.origin)} with {_listed(onto.spacing)} mm)"
-        )
-
-
-def _is_blank(geometry: Geometry) -> bool:
-    """Whether a grid is what programs write that know of none; NIfTI's default is mirrored in ITK's axes."""
-    axes = np.abs(np.reshape(geometry.direction, (3, 3)))
-    return geometry.spacing == (1.0, 1.0, 1.0) and not any(geometry.origin) and np.array_equal(axes, np.eye(3))
-
-
-def _share_outside(labels: Volume, onto: Geometry, *, whole_voxels: bool) -> float:
-    """The share of labelled voxels whose centres, or that with all of their voxel, lie outside of an image's grid."""
-    size = np.array(onto.shape[::-1])
-    own = np.reshape(labels.geometry.direction, (3, 3)) * labels.geometry.spacing
-    steps = np.linalg.solve(np.reshape(onto.direction, (3, 3)) * onto.spacing, own)
-    offset = np.linalg.solve(
-        np.reshape(onto.direction, (3, 3)) * onto.spacing, np.subtract(labels.geometry.origin, onto.origin)
-    )
-    # A voxel that only touches the image is outside.
-    margin = np.abs(steps).sum(axis=1) / 2 - _TOUCHES if whole_voxels else np.full(3, _TOUCHES)
-    outside = total = 0
-    for k, mask in enumerate(labels.array != 0):
-        rows, columns = np.nonzero(mask)
-        places = np.stack([columns, rows, np.full(len(rows), k)], axis=1) @ steps.T + offset
-        outside += int(((places < -0.5 - margin) | (places > size - 0.5 + margin)).any(axis=1).sum())
-        total += len(rows)
-    return outside / total
-
-
-def write_mask(
-    path: str | os.PathLike[str], mask: np.ndarray, *, like: Volume | Geometry, compress: bool = True
-) -> None:
-    """Writes a mask or label map on the grid of an image, atomically.
-
-    The extension gives the format: any that SimpleITK writes (nrrd, nii, nii.gz, mha, mhd, tif, ...); those
-    of plain pictures (png, jpg, bmp) take one slice.
-
-    Args:
-        path: The target.
-        mask: (K, J, I) bool or unsigned integers up to 65535, or (H, W) where the image has one slice. True
-            becomes 1.
-        like: The image, or its geometry.
-        compress: Where the format leaves the choice.
-
-    Raises:
-        InputError: The shape does not fit the image, the dtype does not fit a label map, or no format fits
-            the extension.
-        OSError: The disk is full (`errno.ENOSPC`).
-    """
-    path = Path(path)
-    geometry = like.geometry if isinstance(like, Volume) else like
-    array = np.asarray(mask)
-    if array.ndim == 2:
-        array = array[None]
-    if array.shape != geometry.shape:
-        raise InputError(f"a mask of shape {np.shape(mask)} does not fit the image of shape {geometry.shape}")
-    if array.dtype not in (np.bool_, np.uint8, np.uint16):
-        raise InputError(f"a mask must be bool, uint8 or uint16, not {array.dtype}")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    image = geometry.apply_to(sitk.GetImageFromArray(array))
-    if path.suffix.lower() in _FLAT_SUFFIXES:
-        if len(array) != 1:
-            raise InputError(f"{path}: this format takes one slice, but the mask has {len(array)}")
-        image = sitk.GetImageFromArray(array[0])
-    _write_whole(path, image, compress=compress)
-
-
-def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
-    """Writes a volume with its geometry, compressed where the format can, atomically.
-
-    Args:
-        path: The target; its extension gives the format, of those that hold volumes (nrrd, nii, nii.gz, mha, mhd).
-        volume: Grey or colour.
-
-    Raises:
-        InputError: The format does not hold such voxels.
-        OSError: The disk is full (`errno.ENOSPC`).
-    """
-    image = sitk.GetImageFromArray(volume.array, isVector=volume.array.ndim == 4)
-    _write_whole(Path(path), volume.geometry.apply_to(image), compress=True)
-
-
-def _write_whole(path: Path, image: sitk.Image, *, compress: bool) -> None:
-    """Raises `InputError` for what ITK cannot write, `OSError` (`errno.ENOSPC`) if the disk is full."""
-    utf8_path(path)
-    voxels = sitk.GetArrayViewFromImage(image)
-    with atomic_write(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), useCompression=compress)
-            # On a full disk ITK ends a NIfTI early without a word. One colour slice comes back without its third axis.
-            whole = not _is_nifti(path) or np.array_equal(
-                sitk.GetArrayFromImage(_read_image(temporary, NIFTI)).ravel(), voxels.ravel()
-            )
-        except RuntimeError as error:
-            if shutil.disk_usage(temporary.parent).free > voxels.nbytes:
-                raise InputError(f"{path}: cannot be written ({last_line(error)})") from error
-            whole = False
-        if not whole:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _read_image(file: str | os.PathLike[str], reader: str) -> sitk.Image:
@@ -420,7 +277,7 @@ def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
         direction = np.pad(direction, (0, 1))
         direction[2, 2] = 1.0
         # ITK reads a NIfTI of one RGB slice, (W, H, 1, 1, 3), as 2D: the third axis is in the header only.
-        affine = _nifti_affine(path) if _is_nifti(path) else None
+        affine = _nifti_affine(path) if is_nifti(path) else None
         if affine is not None:
             return _checked(path, _nifti_geometry((1, size[1], size[0]), affine))
     # As ITK does where it reads the voxels too: an axis of negative spacing runs the other way.
@@ -434,18 +291,10 @@ def _checked(path: Path, geometry: Geometry) -> Geometry:
     volume = np.linalg.det(np.reshape(geometry.direction, (3, 3))) if np.isfinite(numbers).all() else 0.0
     if min(geometry.spacing) <= 0 or abs(volume) < _FLAT:
         raise InputError(
-            f"{path}: its header gives no grid in space: spacing {_listed(geometry.spacing)}, "
-            f"origin {_listed(geometry.origin)}, directions {_listed(geometry.direction)}"
+            f"{path}: its header gives no grid in space: spacing {listed(geometry.spacing)}, "
+            f"origin {listed(geometry.origin)}, directions {listed(geometry.direction)}"
         )
     return geometry
-
-
-def _listed(numbers: Sequence[float]) -> str:
-    return " ".join(f"{number:g}" for number in numbers)
-
-
-def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _nifti_affine(path: Path) -> np.ndarray | None:

@@ -11,8 +11,9 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from activefreq.errors import CheckpointError, InputError
+from activefreq.files.label_resampling import resample_labels
 from activefreq.files.raster import is_raster
-from activefreq.files.volumes import read_geometry, read_label_volume, resample_labels
+from activefreq.files.volumes import read_geometry, read_label_volume
 from lib.answer_file import write_answer
 from lib.answers import called, http_errors
 from lib.click_memory import ClickMemory
