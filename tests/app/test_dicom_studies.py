@@ -449,6 +449,26 @@ def test_labels_that_the_server_does_not_give_are_told_to_those_who_train(server
         labelled_samples(open_studies(server, tmp_path / "nothing"), kept)
 
 
+@pytest.mark.parametrize("charset", ["ISO_IR 100", "ISO_IR 192"])
+@pytest.mark.parametrize("name", ["L\u00e4sion links", "\u75c5\u53d8", "plain"])
+def test_a_structure_may_be_called_in_any_language(server, studies, labelled, tmp_path, charset, name):
+    image, _, voxels = labelled
+    for dataset in server._of(image):
+        dataset.SpecificCharacterSet, dataset.PatientName = charset, "M\u00fcller^J\u00fcrgen"
+    values = np.where(voxels, 2, 0).astype(np.uint8)
+    values[0, 0, :3] = 1
+    write_mask(tmp_path / "two.nii.gz", values, like=read_volume(studies.get_image_uri(image)))
+    names = [{"name": "other", "idx": 1}, {"name": name, "idx": 2}]
+    studies.save_label(image, str(tmp_path / "two.nii.gz"), "final", {"label_info": names})
+
+    (segmentation,) = server.segmentations()
+    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == ["other", name]
+    assert [segment.SegmentDescription for segment in segmentation.SegmentSequence] == ["other", name]
+    assert str(segmentation.PatientName) == "M\u00fcller^J\u00fcrgen"
+    (row,) = open_studies(server, tmp_path / "elsewhere").datalist()
+    np.testing.assert_array_equal(read_label_volume(row["label"]).array, values)
+
+
 @pytest.mark.parametrize("entries", [[1], 5, [{"idx": "x"}], "lesion", [{"idx": None}]])
 def test_names_of_structures_that_cannot_be_read_are_refused(server, studies, labelled, entries):
     image, mask, _ = labelled

@@ -33,7 +33,7 @@ from activefreq.files.label_resampling import resample_labels
 from activefreq.files.volume_writing import write_mask, write_volume
 from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 from lib.answers import called, http_errors
-from lib.dicom_segments import label_values, segments_of
+from lib.dicom_segments import Segment, for_dcmqi, label_values, segments_of, write_names
 from lib.studies import StudiesFolder
 
 FINAL = DefaultLabelTag.FINAL.value
@@ -338,13 +338,18 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         image = StudiesFolder.get_image_uri(self, image_id)
         return self._write_segmentation(image_id, label, segments_of(label_values(label, image), label_info))
 
-    def _write_segmentation(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> Path:
-        file = Path(nifti_to_dicom_seg(str(self._series_folder(image_id)), label, segments))
+    def _write_segmentation(self, image_id: str, label: str, segments: Sequence[Segment]) -> Path:
+        file = Path(nifti_to_dicom_seg(str(self._series_folder(image_id)), label, for_dcmqi(segments)))
         if not file.is_file():
             raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
+        try:
+            write_names(file, segments)
+        except BaseException:
+            file.unlink()
+            raise
         return file
 
-    def _store(self, image_id: str, label: str, segments: list[dict[str, Any]]) -> dict[str, Any]:
+    def _store(self, image_id: str, label: str, segments: Sequence[Segment]) -> dict[str, Any]:
         """Puts a label on the server as a DICOM-SEG and returns what identifies it."""
         with _removed(self._write_segmentation(image_id, label, segments)) as file:
             dataset = pydicom.dcmread(file)
