@@ -469,6 +469,39 @@ def test_a_structure_may_be_called_in_any_language(server, studies, labelled, tm
     np.testing.assert_array_equal(read_label_volume(row["label"]).array, values)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:Value .* is not valid", "ignore:The value length")
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientSex", "Male"),
+        ("PatientAge", "45"),
+        ("PatientBirthDate", "1970-01-01"),
+        ("StudyDate", "unknown"),
+        ("StudyTime", "12:30:00"),
+        ("StudyDescription", ["head", "neck"]),
+        ("ReferringPhysicianName", ["a", "b"]),
+        ("BodyPartExamined", "head and neck, all of it"),
+        ("FrameOfReferenceUID", ""),
+    ],
+)
+def test_a_label_of_an_image_whose_header_breaks_the_rules_is_kept(server, studies, labelled, keyword, value):
+    image, mask, voxels = labelled
+    for dataset in server._of(image):
+        setattr(dataset, keyword, value)
+        dataset.PatientName, dataset.SpecificCharacterSet = "M\u00fcller^J\u00fcrgen", "ISO_IR 100"
+    studies.save_label(image, str(mask), "final", LESION)
+
+    (segmentation,) = server.segmentations()
+    if keyword == "FrameOfReferenceUID":
+        assert segmentation.FrameOfReferenceUID.is_valid
+    else:
+        assert segmentation[keyword].value == value
+    assert (str(segmentation.PatientName), segmentation.PatientID) == ("M\u00fcller^J\u00fcrgen", dataset.PatientID)
+    assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == image
+    (row,) = studies.datalist()
+    np.testing.assert_array_equal(read_label_volume(row["label"]).array == 1, voxels)
+
+
 @pytest.mark.parametrize("entries", [[1], 5, [{"idx": "x"}], "lesion", [{"idx": None}]])
 def test_names_of_structures_that_cannot_be_read_are_refused(server, studies, labelled, entries):
     image, mask, _ = labelled

@@ -33,6 +33,7 @@ from activefreq.files.label_resampling import resample_labels
 from activefreq.files.volume_writing import write_mask, write_volume
 from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 from lib.answers import called, http_errors
+from lib.dicom_particulars import copy_without_particulars, repeat_particulars
 from lib.dicom_segments import Segment, for_dcmqi, label_values, segments_of, write_names
 from lib.studies import StudiesFolder
 
@@ -339,10 +340,18 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         return self._write_segmentation(image_id, label, segments_of(label_values(label, image), label_info))
 
     def _write_segmentation(self, image_id: str, label: str, segments: Sequence[Segment]) -> Path:
-        file = Path(nifti_to_dicom_seg(str(self._series_folder(image_id)), label, for_dcmqi(segments)))
+        series = self._series_folder(image_id)
+        file = Path(nifti_to_dicom_seg(str(series), label, for_dcmqi(segments)))
+        refused = not file.is_file()
+        if refused:
+            with self._temporary_folder() as folder:
+                copy_without_particulars(series, folder)
+                file = Path(nifti_to_dicom_seg(str(folder), label, for_dcmqi(segments)))
         if not file.is_file():
             raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
         try:
+            if refused:
+                repeat_particulars(file, series)
             write_names(file, segments)
         except BaseException:
             file.unlink()
