@@ -55,8 +55,9 @@ def tilted(places: list[SlicePlace], degrees: float) -> list[SlicePlace]:
     [
         (tilted(stack(20), 5), "last slice lies 8.3 mm beside the first"),
         (tilted(stack(20), -20), "last slice lies 34.6 mm beside the first"),
-        (stack(6, step=0.0), "5 of its 6 slices lie where the one before lies"),
-        (sorted(stack(3) * 2, key=lambda one: one.position), "3 of its 6 slices lie where the one before lies"),
+        (stack(6, step=0.0), "5 of its 6 slices lie where another one lies"),
+        (sorted(stack(3) * 2, key=lambda one: one.position), "3 of its 6 slices lie where another one lies"),
+        (stack(3) * 2, "3 of its 6 slices lie where another one lies"),
         (moved(stack(5), 2, 0, 0, 2.0), "a slice is 2.00 mm away"),
         ([*stack(5)[:3], *stack(6)[4:]], "is one missing"),
         ([*stack(3), *stack(6, (0.94, 0.342, 0, -0.342, 0.94, 0))[3:]], "not parallel"),

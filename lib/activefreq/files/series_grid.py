@@ -60,10 +60,10 @@ def check_slices(path: Path, slices: Sequence[SlicePlace]) -> None:
     cosines = np.array([1.0, 0, 0, 0, 1.0, 0]) if orientations is None else orientations[0]
     normal = np.cross(cosines[:3], cosines[3:])
     heights = (positions - positions[0]) @ normal
-    same = int((np.abs(np.diff(heights)) < _SAME_PLACE).sum())
+    same = int((np.diff(np.sort(heights)) < _SAME_PLACE).sum())
     if same:
         raise InputError(
-            f"{path}: {same} of its {len(slices)} slices lie where the one before lies: are they of several times?"
+            f"{path}: {same} of its {len(slices)} slices lie where another one lies: are they of several times?"
         )
     step = (positions[-1] - positions[0]) / (len(positions) - 1)
     places = positions[0] + np.arange(len(positions))[:, None] * step
