@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import requests
 from dicomweb_in_memory import DicomWebInMemory, scan
+from enhanced import ENHANCED_MR, enhanced
 from fastapi import HTTPException
 from monailabel.config import settings
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 
 from activefreq.errors import InputError
 from activefreq.files.grids import Volume
@@ -481,25 +484,71 @@ def test_a_structure_may_be_called_in_any_language(server, studies, labelled, tm
         ("StudyDescription", ["head", "neck"]),
         ("ReferringPhysicianName", ["a", "b"]),
         ("BodyPartExamined", "head and neck, all of it"),
+        ("PatientWeight", "heavy"),
         ("FrameOfReferenceUID", ""),
     ],
 )
 def test_a_label_of_an_image_whose_header_breaks_the_rules_is_kept(server, studies, labelled, keyword, value):
     image, mask, voxels = labelled
     for dataset in server._of(image):
-        setattr(dataset, keyword, value)
         dataset.PatientName, dataset.SpecificCharacterSet = "M\u00fcller^J\u00fcrgen", "ISO_IR 100"
+        if value == "heavy":  # pydicom has numbers there, but reads whatever is there
+            dataset._dict[Tag(keyword)] = RawDataElement(Tag(keyword), "DS", 6, b"heavy ", 0, False, True)
+        else:
+            setattr(dataset, keyword, value)
     studies.save_label(image, str(mask), "final", LESION)
 
     (segmentation,) = server.segmentations()
     if keyword == "FrameOfReferenceUID":
         assert segmentation.FrameOfReferenceUID.is_valid
+    elif keyword == "PatientWeight":
+        assert keyword not in segmentation
     else:
         assert segmentation[keyword].value == value
     assert (str(segmentation.PatientName), segmentation.PatientID) == ("M\u00fcller^J\u00fcrgen", dataset.PatientID)
     assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == image
     (row,) = studies.datalist()
     np.testing.assert_array_equal(read_label_volume(row["label"]).array == 1, voxels)
+
+
+def test_a_label_of_an_image_whose_slices_are_frames_of_one_file_is_kept(server, studies, tmp_path):
+    volume, mask = scan(1)
+    image = server.add(volume, "scan")
+    slices = server._of(image)
+    whole = enhanced([slices[index] for index in (3, 0, 5, 1, 4, 2)])
+    whole.PatientName = "M\u00fcller^J\u00fcrgen"
+    server.instances = [whole]
+    write_mask(tmp_path / "mask.nii.gz", mask, like=read_volume(studies.get_image_uri(image)))
+    studies.save_label(image, str(tmp_path / "mask.nii.gz"), "final", LESION)
+
+    (segmentation,) = server.segmentations()
+    assert str(segmentation.PatientName) == "M\u00fcller^J\u00fcrgen"
+    (reference,) = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert (reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID) == (ENHANCED_MR, whole.SOPInstanceUID)
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == whole.SOPInstanceUID
+        own = whole.PerFrameFunctionalGroupsSequence[source.ReferencedFrameNumber - 1].PlanePositionSequence[0]
+        np.testing.assert_allclose(
+            frame.PlanePositionSequence[0].ImagePositionPatient, own.ImagePositionPatient, atol=1e-4
+        )
+    (row,) = open_studies(server, tmp_path / "elsewhere").datalist()
+    np.testing.assert_array_equal(read_label_volume(row["label"]).array == 1, mask)
+
+
+def test_no_label_is_made_of_an_image_that_does_not_say_where_its_slices_lie(server, studies, labelled):
+    image, mask, _ = labelled
+    for dataset in server._of(image):
+        del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+    write_mask(
+        mask,
+        np.ones(read_volume(studies.get_image_uri(image)).array.shape, bool),
+        like=read_volume(studies.get_image_uri(image)),
+    )
+    with pytest.raises(HTTPException, match="does not say where its slices lie") as caught:
+        studies.save_label(image, str(mask), "final", LESION)
+    assert caught.value.status_code == 422
+    assert server.segmentations() == []
 
 
 @pytest.mark.parametrize("entries", [[1], 5, [{"idx": "x"}], "lesion", [{"idx": None}]])

@@ -33,7 +33,7 @@ from activefreq.files.label_resampling import resample_labels
 from activefreq.files.volume_writing import write_mask, write_volume
 from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 from lib.answers import called, http_errors
-from lib.dicom_particulars import copy_without_particulars, repeat_particulars
+from lib.dicom_plain import complete, write_plain_copies
 from lib.dicom_segments import Segment, for_dcmqi, label_values, segments_of, write_names
 from lib.studies import StudiesFolder
 
@@ -334,7 +334,8 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
             label_info: Under `label_info` what the segments are called, a list of {"name": text, "idx": value}.
 
         Raises:
-            InputError: The label is empty, or not on the image's grid, or the names cannot be read.
+            InputError: The label is empty, or not on the image's grid, the names cannot be read, or the image does not
+                say where its slices lie.
         """
         image = StudiesFolder.get_image_uri(self, image_id)
         return self._write_segmentation(image_id, label, segments_of(label_values(label, image), label_info))
@@ -345,13 +346,13 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         refused = not file.is_file()
         if refused:
             with self._temporary_folder() as folder:
-                copy_without_particulars(series, folder)
+                write_plain_copies(series, folder)
                 file = Path(nifti_to_dicom_seg(str(folder), label, for_dcmqi(segments)))
         if not file.is_file():
             raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
         try:
             if refused:
-                repeat_particulars(file, series)
+                complete(file, series)
             write_names(file, segments)
         except BaseException:
             file.unlink()
@@ -360,7 +361,9 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
 
     def _store(self, image_id: str, label: str, segments: Sequence[Segment]) -> dict[str, Any]:
         """Puts a label on the server as a DICOM-SEG and returns what identifies it."""
-        with _removed(self._write_segmentation(image_id, label, segments)) as file:
+        with http_errors():
+            made = self._write_segmentation(image_id, label, segments)
+        with _removed(made) as file:
             dataset = pydicom.dcmread(file)
             with dicomweb_errors():
                 answer = self._client.store_instances([dataset])

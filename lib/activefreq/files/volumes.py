@@ -19,6 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from activefreq.errors import InputError
 from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, listed, utf8_path
 from activefreq.files.formats import DICOM, NIFTI, is_dicom, is_nifti, may_be_slice, volume_reader
+from activefreq.files.frames import FrameStack, stack_frames
 from activefreq.files.grids import Geometry, Volume
 from activefreq.files.headers import check_data_file
 from activefreq.files.raster import is_raster, raster_reader, raster_shape, read_raster, read_raster_labels
@@ -90,7 +91,10 @@ def read_geometry(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS)
     if is_raster(path):
         return _raster_geometry(path, *raster_shape(path, max_pixels=max_voxels))
     _refuse_segmentation(path, str(path))
-    return _header_geometry(path, _read_header(path, str(path), volume_reader(path), 1, max_voxels))
+    reader = volume_reader(path)
+    header = _read_header(path, str(path), reader, 1, max_voxels)
+    frames = _stack(path, str(path), reader, header)
+    return _header_geometry(path, header) if frames is None else frames.geometry
 
 
 def series_files(folder: str | os.PathLike[str], series: str | None = None) -> list[str]:
@@ -169,6 +173,9 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
     if image.GetDimension() == 2:
         array = array[None]
     if len(files) == 1:
+        frames = _stack(path, files[0], reader, header)
+        if frames is not None:
+            return Volume(array[list(frames.order)], frames.geometry)
         return Volume(array, _header_geometry(path, header))
     slices, rows, columns = array.shape[:3]
     return Volume(array, Geometry((slices, rows, columns), image.GetSpacing(), image.GetOrigin(), image.GetDirection()))
@@ -266,6 +273,13 @@ def _read_header(path: Path, file: str, itk_reader: str, files: int, max_voxels:
         values = reader.GetNumberOfComponents()
         raise InputError(f"{path}: has {values} values a voxel, but 1 (grey) or 3 (colour) are needed")
     return reader
+
+
+def _stack(path: Path, file: str, itk_reader: str, header: sitk.ImageFileReader) -> FrameStack | None:
+    """How the frames of a DICOM file lie; None for other files. Raises `InputError`."""
+    size = header.GetSize()
+    several = itk_reader == DICOM and len(size) == 3 and size[2] > 1
+    return stack_frames(path, Path(file)) if several else None
 
 
 def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
