@@ -95,6 +95,30 @@ def test_frames_of_which_some_have_no_place_are_refused(tmp_path, slices):
         read_volume(tmp_path / "scan.dcm")
 
 
+@pytest.mark.parametrize(
+    ("group", "keyword", "value"),
+    [
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [1, 0, 0, 0, 1]),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [0, 0, 0, 0, 0, 0]),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
+        ("PlanePositionSequence", "ImagePositionPatient", [1, 2]),
+        ("PlanePositionSequence", "ImagePositionPatient", ["nan", 0, 0]),
+        ("PixelMeasuresSequence", "PixelSpacing", [0, 1]),
+        ("PixelMeasuresSequence", "PixelSpacing", 1),
+    ],
+)
+def test_frames_whose_places_are_none_are_refused(tmp_path, slices, group, keyword, value):
+    made = enhanced(slices)
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        said = Dataset()
+        setattr(said, keyword, value)
+        setattr(frame, group, [said])
+    made.save_as(tmp_path / "scan.dcm")
+    for read in (read_volume, read_geometry):
+        with pytest.raises(InputError, match=r"scan\.dcm: "):
+            read(tmp_path / "scan.dcm")
+
+
 def test_a_film_is_a_stack_of_its_pictures(tmp_path, volume, slices):
     made = enhanced(slices)
     del made.PerFrameFunctionalGroupsSequence, made.SharedFunctionalGroupsSequence

@@ -22,6 +22,8 @@ from activefreq.files.grids import Geometry
 from activefreq.files.series_grid import SlicePlace, check_slices
 
 _SCALES = ("RescaleSlope", "RescaleIntercept")
+_UNIT = 1e-2
+"""How far rows and columns may be from unit length and from right angles."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def stack_frames(path: Path, file: Path) -> FrameStack | None:
         raise InputError(f"{path}: has {count} frames, but says of {len(frames)} where they lie")
     if len(positions) < len(frames):
         raise InputError(f"{path}: {len(frames) - len(positions)} of its {len(frames)} frames have no position")
+    if not all(map(_is_sound, places)):
+        raise InputError(f"{path}: what its frames say of where they lie are no places")
     if len(scales) > 1:
         raise InputError(f"{path}: the grey values of its frames are scaled unlike each other")
     row, column = np.reshape(orientation, (2, 3))
@@ -96,6 +100,16 @@ def stack_frames(path: Path, file: Path) -> FrameStack | None:
         tuple(direction.ravel().tolist()),
     )
     return FrameStack(tuple(order.tolist()), geometry)
+
+
+def _is_sound(place: SlicePlace) -> bool:
+    said = (place.position or (), place.orientation or (), place.spacing or ())
+    return (
+        tuple(map(len, said)) == (3, 6, 2)
+        and bool(np.isfinite(np.concatenate(said)).all())
+        and np.allclose(np.reshape(said[1], (2, 3)) @ np.reshape(said[1], (2, 3)).T, np.eye(2), atol=_UNIT)
+        and min(said[2]) > 0
+    )
 
 
 def _numbers(dataset: Dataset, frame: Dataset, group: str, keyword: str) -> tuple[float, ...] | None:
