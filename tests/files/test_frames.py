@@ -8,6 +8,7 @@ import pytest
 from enhanced import enhanced
 from geometries import assert_same_geometry
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from synthetic import oblique_volume
 
 from activefreq.errors import InputError
@@ -93,6 +94,16 @@ def test_frames_of_which_some_have_no_place_are_refused(tmp_path, slices):
     made.save_as(tmp_path / "scan.dcm")
     with pytest.raises(InputError, match="has 6 frames, but says of 5 where they lie"):
         read_volume(tmp_path / "scan.dcm")
+
+
+@pytest.mark.parametrize("first", [3, 5, 1])
+def test_several_files_of_frames_are_no_volume(tmp_path, slices, first):
+    for number, part in enumerate((slices[:first], slices[first:])):
+        made = enhanced(part)
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        made.save_as(tmp_path / f"{number}.dcm")
+    with pytest.raises(InputError, match="of several frames each|cannot be read"):
+        read_volume(tmp_path)
 
 
 @pytest.mark.parametrize(

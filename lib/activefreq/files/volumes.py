@@ -163,6 +163,9 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
     header = _read_header(path, files[0], reader, len(files), max_voxels)
     if reader == NIFTI:
         return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
+    if len(files) > 1 and _has_depth(header):
+        # ITK would answer in four dimensions.
+        raise InputError(f"{path}: has {len(files)} files of several frames each, but one of these is a volume")
     try:
         image = _read_series(path, files) if len(files) > 1 else _read_image(files[0], reader)
     except RuntimeError as error:
@@ -277,9 +280,12 @@ def _read_header(path: Path, file: str, itk_reader: str, files: int, max_voxels:
 
 def _stack(path: Path, file: str, itk_reader: str, header: sitk.ImageFileReader) -> FrameStack | None:
     """How the frames of a DICOM file lie; None for other files. Raises `InputError`."""
+    return stack_frames(path, Path(file)) if itk_reader == DICOM and _has_depth(header) else None
+
+
+def _has_depth(header: sitk.ImageFileReader) -> bool:
     size = header.GetSize()
-    several = itk_reader == DICOM and len(size) == 3 and size[2] > 1
-    return stack_frames(path, Path(file)) if several else None
+    return len(size) > 2 and size[2] > 1
 
 
 def _header_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
