@@ -6,6 +6,7 @@ import numpy as np
 
 from activefreq.errors import InputError
 from activefreq.files.images import MAX_PIXELS
+from activefreq.session.hounsfield import SOFT_TISSUE, is_hounsfield
 
 PERCENTILES = (1.0, 99.0)
 MAX_VALUE = 1e37
@@ -17,7 +18,8 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
     Colour images of 8 bit, and of floats within [0, 1], keep their values. Everything else, gray images of
     8 bit among it, is stretched from its 1st to its 99th percentile: MR has no scale, and many exports are dark.
-    A colour image with three equal channels is a gray one.
+    A colour image with three equal channels is a gray one. CT is seen through the window for soft
+    tissue, see `session.hounsfield`.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3); bool, integer or float.
@@ -43,12 +45,14 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         raise InputError("the image holds NaN or infinity")
     if array.dtype.kind == "f" and np.abs(array).max() > MAX_VALUE:
         raise InputError(f"the image holds values above {MAX_VALUE:g}")
-    if array.ndim == 3 and (array == array[..., :1]).all():
-        array = array[..., 0]
+    grey = grey_of(array)
+    array = array if grey is None else grey
     if array.ndim == 3 and array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255.0)
     values = array.astype(np.float32)
-    if not (array.ndim == 3 and array.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1):
+    if is_hounsfield(array):
+        values = SOFT_TISSUE.stretch(array)
+    elif not (array.ndim == 3 and array.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1):
         least = array.min()
         if array.dtype.itemsize > 2 and float(array.max()) - float(least) < abs(float(least)) / 256:
             # So far from 0, float32 would make different values equal.
@@ -62,3 +66,10 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     if values.ndim == 2:
         values = np.repeat(values[..., None], 3, axis=2)
     return np.ascontiguousarray(values, np.float32)
+
+
+def grey_of(image: np.ndarray) -> np.ndarray | None:
+    """(H, W) of an image (H, W), (H, W, 1) or (H, W, 3) that is grey; None of a coloured one."""
+    if image.ndim == 2:
+        return image
+    return image[..., 0] if (image == image[..., :1]).all() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,17 @@ import numpy as np
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.session.cache import ENTRY_BYTES
-from activefreq.session.intensity import to_rgb
+from activefreq.session.hounsfield import SOFT_TISSUE, is_hounsfield, window_at
+from activefreq.session.intensity import grey_of, to_rgb
 
 THRESHOLD = 0.5
 """Foreground is where the probability is above this."""
 
 _CLICK_BYTES = 256
 """Of a click in the memory of Python."""
+
+_REACH = 2
+"""Pixels around a click by which its tissue is known."""
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -26,23 +31,51 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """An image as the session works on it: (H, W, 3) float32 RGB in [0, 1], read-only."""
+    """An image as the session works on it.
+
+    Attributes:
+        rgb: (H, W, 3) float32 in [0, 1], read-only; of CT through the window for soft tissue.
+        hounsfield: (H, W) of CT, read-only; None of other images.
+    """
 
     rgb: np.ndarray
+    hounsfield: np.ndarray | None = None
 
     @property
     def bytes_held(self) -> int:
         """What the image takes in a cache."""
-        return ENTRY_BYTES + self.rgb.nbytes
+        return ENTRY_BYTES + self.rgb.nbytes + (0 if self.hounsfield is None else self.hounsfield.nbytes)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.rgb.shape[0], self.rgb.shape[1]
 
+    def seen(self, clicks: Sequence[Click]) -> np.ndarray:
+        """The image as `rgb` is: of CT through the window for what the first positive click is on."""
+        first = next((click for click in clicks if click.positive), None)
+        if self.hounsfield is None or first is None:
+            return self.rgb
+        return self.at(_value_at(self.hounsfield, first))
+
+    def at(self, value: float) -> np.ndarray:
+        """The image as `rgb` is: of CT through the window for tissue of this many Hounsfield units."""
+        window = window_at(value)
+        if self.hounsfield is None or window == SOFT_TISSUE:
+            return self.rgb
+        return np.repeat(window.stretch(self.hounsfield)[..., None], 3, axis=2)
+
+
+def _value_at(values: np.ndarray, click: Click) -> float:
+    """The mean of the 5 x 5 pixels around a click: CT is noisy."""
+    around = values[max(click.y - _REACH, 0) : click.y + _REACH + 1, max(click.x - _REACH, 0) : click.x + _REACH + 1]
+    return float(around.mean())
+
 
 def prepare_image(image: np.ndarray) -> PreparedImage:
     """Checks and normalizes an image, see `intensity.to_rgb`. Raises `InputError`."""
-    return PreparedImage(read_only(to_rgb(image)))
+    rgb = read_only(to_rgb(image))
+    grey = grey_of(np.asarray(image))
+    return PreparedImage(rgb, read_only(grey.copy()) if grey is not None and is_hounsfield(grey) else None)
 
 
 @dataclass(frozen=True, eq=False)

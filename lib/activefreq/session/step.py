@@ -91,7 +91,7 @@ def coarse_question(
     side = shape.input_size
     previous = _crop(state.probability[..., None], crop, side)
     prompt = torch.cat([previous, _disks(clicks, crop, side, shape.disk_radius)], dim=1)
-    return CoarseQuestion(crop, _crop(image.rgb, crop, side), prompt)
+    return CoarseQuestion(crop, _crop(image.seen(clicks), crop, side), prompt)
 
 
 def refine_question(
@@ -100,7 +100,7 @@ def refine_question(
     """The focus box, which lies in the target crop, as the refine layer sees it."""
     side = shape.refine_size
     disks = _disks(clicks, focus, side, shape.disk_radius)
-    return RefineQuestion(focus, _crop(image.rgb, focus, side), disks, torch.tensor([_fraction(focus, crop)]))
+    return RefineQuestion(focus, _crop(image.seen(clicks), focus, side), disks, torch.tensor([_fraction(focus, crop)]))
 
 
 def _answer(model: InteractiveModel, requests: Sequence[Request], config: SessionConfig) -> list[SessionState]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from activefreq.session.intensity import to_rgb
+from activefreq.session.state import prepare_image
 from activefreq.training.augmentation import View, random_view
 from activefreq.training.config import TrainingConfig
 from activefreq.training.structures import another_structure
@@ -97,11 +97,17 @@ def make_batch(mixture: Mixture, config: TrainingConfig, step: int, *, rank: int
     views, seeds = [], []
     for position, pair in zip(positions, mixture.at(config.seed, positions), strict=True):
         rng = np.random.default_rng([config.seed, 0xA06, position])
-        view = random_view(to_rgb(pair.image), pair.target, size, rng, config.augmentation)
+        view = random_view(_as_clicked(pair), pair.target, size, rng, config.augmentation)
         image, target = another_structure(view.image, view.target, rng, config.structures)
         views.append(replace(view, image=image, target=target))
         seeds.append((config.seed, 0xC11C, position))
     return Batch(step, tuple(views), tuple(seeds))
+
+
+def _as_clicked(pair: Pair) -> np.ndarray:
+    """The image as a session sees it after a click on the object."""
+    image = prepare_image(pair.image)
+    return image.rgb if image.hounsfield is None else image.at(float(np.median(image.hounsfield[pair.target])))
 
 
 def batches(mixture: Mixture, config: TrainingConfig, *, start: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
