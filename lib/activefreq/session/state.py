@@ -73,9 +73,14 @@ def _value_at(values: np.ndarray, click: Click) -> float:
 
 def prepare_image(image: np.ndarray) -> PreparedImage:
     """Checks and normalizes an image, see `intensity.to_rgb`. Raises `InputError`."""
-    rgb = read_only(to_rgb(image))
-    grey = grey_of(np.asarray(image))
-    return PreparedImage(rgb, read_only(grey.copy()) if grey is not None and is_hounsfield(grey) else None)
+    return PreparedImage(read_only(to_rgb(image)), _hounsfield_of(np.asarray(image)))
+
+
+def _hounsfield_of(image: np.ndarray) -> np.ndarray | None:
+    if image.dtype.kind not in "if":
+        return None
+    grey = grey_of(image)
+    return read_only(grey.copy()) if grey is not None and is_hounsfield(grey) else None
 
 
 @dataclass(frozen=True, eq=False)
