@@ -84,9 +84,8 @@ def complete(file: Path, series: Path) -> None:
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
         if _has_frames(image):
             item.ReferencedFrameNumber = frame + 1
-    if any(map(_has_frames, images)):
-        for item in dataset.ReferencedSeriesSequence:
-            item.ReferencedInstanceSequence = Sequence(map(_reference, images))
+    for item in dataset.ReferencedSeriesSequence:
+        item.ReferencedInstanceSequence = Sequence(map(_reference, images))
     dataset.save_as(file)
 
 
