@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainees import Picture, quick_config
 
+from activefreq.session.hounsfield import BONE, LUNG, SOFT_TISSUE, Window
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Batch, Mixture, batches, make_batch
 
@@ -116,3 +117,26 @@ def test_the_stream_runs_on_over_the_end_of_an_epoch(blobs: list[Picture]) -> No
 def test_impossible_mixtures_are_refused(sources: list[list[int]], weights: list[float] | None) -> None:
     with pytest.raises(ValueError, match="a mixture needs"):
         Mixture(sources, weights)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("value", "window"), [(60, SOFT_TISSUE), (-850, LUNG), (900, BONE)])
+def test_ct_is_trained_on_as_a_session_sees_it_after_a_click_on_the_object(value: int, window: Window) -> None:
+    image = np.full((64, 64), -1000, np.int16)
+    image[8:56, 8:56] = 30
+    target = np.zeros(image.shape, bool)
+    target[20:40, 20:40] = True
+    image[target] = value
+    still = AugmentationConfig(
+        whole_share=1.0,
+        scale=(1.0, 1.0),
+        enlarged_share=0.0,
+        rotation=0.0,
+        flip=False,
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+    )
+    config = dataclasses.replace(quick_config(), augmentation=still)
+    (view, *_) = make_batch(Mixture([[Picture(image, target)]]), config, 0).views
+    np.testing.assert_array_equal(view.target, target)
+    np.testing.assert_allclose(view.image[..., 0], window.stretch(image), atol=1e-5)
