@@ -69,8 +69,9 @@ def segmenter(tiny_checkpoint: Path) -> InteractiveSegmenter:
     return InteractiveSegmenter.from_pretrained(tiny_checkpoint, device="cpu")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    """Ends with its module: while Playwright lives, its event loop runs in this thread, and no test can run another."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
