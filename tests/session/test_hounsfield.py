@@ -77,6 +77,11 @@ def test_other_negative_values_are_no_ct() -> None:
     assert not is_hounsfield(np.zeros((8, 8, 3), np.int16))
 
 
+@pytest.mark.parametrize("value", [-500, -501, -10000, -10001, 0])
+def test_an_image_of_one_value_is_seen_black_or_as_ct(value: int) -> None:
+    assert not prepare_image(np.full((8, 8), value, np.int16)).rgb.any()
+
+
 def test_ct_is_shown_as_soft_tissue_until_something_else_is_clicked_on() -> None:
     values, _ = abdomen(0)
     values[60:120, 60:120] = 700

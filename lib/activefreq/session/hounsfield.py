@@ -15,7 +15,7 @@ AIR = -1000.0
 _SPREAD = 100.0
 """How far from `AIR` the air around a patient may be."""
 _DARK = -500.0
-"""Below this there is air, lung, and what a scanner writes outside its field of view."""
+"""Up to this there is air, lung, and what a scanner writes outside its field of view."""
 _SHARE = 0.25
 """Of the dark pixels: how many at least are air, or one and the same value outside the field of view."""
 _LEAST, _GREATEST = -10000.0, 40000.0
@@ -52,13 +52,13 @@ def is_hounsfield(slice_: np.ndarray) -> bool:
     """Whether a slice (H, W) is in Hounsfield units and needs a window: more than a hundredth of it is far below water.
 
     Files do not say: NIfTI and NRRD know no modality. What tells CT from other images with negative values, such as
-    phases and differences of MR, is that most of its dark pixels are air, or outside the field of view. Slices without
-    air are none either, and do not need a window.
+    phases and differences of MR, is that a good part of its dark pixels is air, or outside the field of view. Slices
+    without air are none either, and do not need a window.
     """
     if slice_.ndim != 2 or slice_.dtype.kind not in "if":
         return False
     if not _LEAST <= slice_.min() <= _DARK or slice_.max() > _GREATEST or np.percentile(slice_, 1.0) > _DARK:
         return False
-    dark = slice_[slice_ < _DARK]
+    dark = slice_[slice_ <= _DARK]
     empty = (np.abs(dark - AIR) <= _SPREAD) | (dark == dark.min())
     return bool(empty.mean() >= _SHARE)
