@@ -8,14 +8,12 @@ in the image: an archive that took that with the image takes it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
@@ -49,29 +47,31 @@ _PARTICULARS = (
 """What dcmqi takes over from an image beside its UIDs: found by giving it one with 900 attributes."""
 
 
-def write_plain_copies(series: Path, target: Path) -> None:
+def read_headers(series: Path) -> list[Dataset]:
+    """What the files of a folder say, but for their pixels."""
+    return [pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(series.iterdir())]
+
+
+def write_plain_copies(images: Sequence[Dataset], target: Path) -> None:
     """Writes a file for each slice of a series into a folder, without particulars and with blank pixels.
 
     Raises:
         InputError: A slice does not say where it lies.
     """
     number = 0
-    for file in sorted(series.iterdir()):
-        image = pydicom.dcmread(file, stop_before_pixels=True)
+    for image in images:
         for frame, place in enumerate(frame_places(image)):
             number += 1
             _plain_slice(image, frame, place, number).save_as(target / f"{number:06d}.dcm", write_like_original=False)
 
 
-def complete(file: Path, series: Path) -> None:
+def complete(dataset: Dataset, images: Sequence[Dataset]) -> None:
     """Makes a DICOM-SEG of plain copies one of their series: its particulars, and what it refers to.
 
     Particulars are those of the first file, and as they are there, right or wrong.
     """
-    images = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(series.iterdir())]
-    dataset = pydicom.dcmread(file)
     for keyword in _PARTICULARS:
-        tag = Tag(tag_for_keyword(keyword))
+        tag = Tag(keyword)
         if tag in dataset:
             del dataset[tag]
         said = images[0].get(tag)
@@ -79,14 +79,13 @@ def complete(file: Path, series: Path) -> None:
         if said is not None and not (said.VR == "DS" and isinstance(said.value, str)):
             dataset[tag] = said
     frames = {_frame_uid(image, frame): (image, frame) for image in images for frame in range(_frames(image))}
-    for item in list(_references(dataset)):
+    for item in _references(dataset):
         image, frame = frames[item.ReferencedSOPInstanceUID]
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
         if _has_frames(image):
             item.ReferencedFrameNumber = frame + 1
     for item in dataset.ReferencedSeriesSequence:
-        item.ReferencedInstanceSequence = Sequence(map(_reference, images))
-    dataset.save_as(file)
+        item.ReferencedInstanceSequence = [_reference(image) for image in images]
 
 
 def _references(dataset: Dataset) -> Iterator[Dataset]:

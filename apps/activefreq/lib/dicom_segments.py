@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
+from pydicom.dataset import Dataset
 
 from activefreq.errors import InputError
 from activefreq.files.volumes import read_geometry, read_label_volume
@@ -78,9 +77,8 @@ def for_dcmqi(segments: Sequence[Segment]) -> list[dict[str, Any]]:
     return [_attributes(segment) for segment in segments]
 
 
-def write_names(file: Path, segments: Sequence[Segment]) -> None:
+def name_segments(dataset: Dataset, segments: Sequence[Segment]) -> None:
     """Names the segments of a DICOM-SEG that dcmqi made of them."""
-    dataset = pydicom.dcmread(file)
     names = {segment._placeholder: segment.stored_name for segment in segments}
     if not all(name.isascii() for name in names.values()):
         # The file has the character set of its image, which may lack what a name is written in.
@@ -88,7 +86,6 @@ def write_names(file: Path, segments: Sequence[Segment]) -> None:
         dataset.SpecificCharacterSet = "ISO_IR 192"
     for item in dataset.SegmentSequence:
         item.SegmentDescription = item.SegmentLabel = names[item.SegmentLabel]
-    dataset.save_as(file)
 
 
 def _attributes(segment: Segment) -> dict[str, Any]:

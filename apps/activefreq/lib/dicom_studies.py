@@ -33,8 +33,8 @@ from activefreq.files.label_resampling import resample_labels
 from activefreq.files.volume_writing import write_mask, write_volume
 from activefreq.files.volumes import read_geometry, read_label_volume, read_volume
 from lib.answers import called, http_errors
-from lib.dicom_plain import complete, write_plain_copies
-from lib.dicom_segments import Segment, for_dcmqi, label_values, segments_of, write_names
+from lib.dicom_plain import complete, read_headers, write_plain_copies
+from lib.dicom_segments import Segment, for_dcmqi, label_values, name_segments, segments_of
 from lib.studies import StudiesFolder
 
 FINAL = DefaultLabelTag.FINAL.value
@@ -345,15 +345,18 @@ class DicomStudies(DICOMWebDatastore, StudiesFolder):
         file = Path(nifti_to_dicom_seg(str(series), label, for_dcmqi(segments)))
         refused = not file.is_file()
         if refused:
+            images = read_headers(series)
             with self._temporary_folder() as folder:
-                write_plain_copies(series, folder)
+                write_plain_copies(images, folder)
                 file = Path(nifti_to_dicom_seg(str(folder), label, for_dcmqi(segments)))
         if not file.is_file():
             raise HTTPException(500, "dcmqi could not turn the label into a DICOM-SEG; the server's log says why")
         try:
+            dataset = pydicom.dcmread(file)
             if refused:
-                complete(file, series)
-            write_names(file, segments)
+                complete(dataset, images)
+            name_segments(dataset, segments)
+            dataset.save_as(file)
         except BaseException:
             file.unlink()
             raise

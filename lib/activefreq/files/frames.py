@@ -8,7 +8,6 @@ Source: DICOM PS3.3, C.7.6.16 (Multi-frame Functional Groups Module).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +33,27 @@ class FrameStack:
     geometry: Geometry
 
 
+def functional_groups(dataset: Dataset) -> list[Dataset]:
+    """What a DICOM header says of each frame: its own functional groups and those that all share; [] for no frames."""
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    frames = []
+    for groups in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        frame = Dataset()
+        frame.update(shared[0])
+        frame.update(groups)
+        frames.append(frame)
+    return frames
+
+
 def frame_places(dataset: Dataset) -> list[SlicePlace]:
     """Where the frames of a DICOM header lie; of one that knows no frames, where its only slice lies."""
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()]
     return [
         SlicePlace(
             _numbers(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"),
             _numbers(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"),
             _numbers(dataset, frame, "PixelMeasuresSequence", "PixelSpacing"),
         )
-        for frame in frames
+        for frame in functional_groups(dataset) or [Dataset()]
     ]
 
 
@@ -65,7 +75,7 @@ def stack_frames(path: Path, file: Path) -> FrameStack | None:
     """
     try:
         dataset = pydicom.dcmread(file, stop_before_pixels=True)
-        frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        frames = functional_groups(dataset)
         places = frame_places(dataset)
         group = "PixelValueTransformationSequence"
         scales = {tuple(_numbers(dataset, frame, group, keyword) for keyword in _SCALES) for frame in frames}
@@ -113,10 +123,8 @@ def _is_sound(place: SlicePlace) -> bool:
 
 
 def _numbers(dataset: Dataset, frame: Dataset, group: str, keyword: str) -> tuple[float, ...] | None:
-    """What a frame, all frames or the file as a whole says; None for nothing."""
-    shared: Iterable[Dataset] = dataset.get("SharedFunctionalGroupsSequence") or ()
-    said = [item for holder in (frame, *shared) for item in holder.get(group) or ()]
-    for holder in (*said, dataset):
+    """What a frame or the file as a whole says; None for nothing."""
+    for holder in (*(frame.get(group) or ()), dataset):
         value = holder.get(keyword)
         if value is not None and value != "":
             return tuple(float(number) for number in np.atleast_1d(value))

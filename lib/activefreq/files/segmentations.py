@@ -16,6 +16,7 @@ from pydicom.filereader import read_partial
 from pydicom.uid import SegmentationStorage
 
 from activefreq.errors import InputError
+from activefreq.files.frames import functional_groups
 from activefreq.files.grids import Geometry, Volume
 
 _SOP_CLASS = 0x00080016
@@ -69,7 +70,9 @@ def read_segmentation(path: Path, *, max_voxels: int) -> Volume:
         kind = str(dataset.get("SegmentationType", ""))
         if kind != "BINARY":
             raise InputError(f"{path}: is a DICOM segmentation of type {kind or 'unknown'}, but only BINARY is read")
-        frames = _frames(path, dataset)
+        frames = functional_groups(dataset)
+        if not frames:
+            raise InputError(f"{path}: is a DICOM segmentation that does not say where its frames lie")
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         segments = [int(_item(frame, "SegmentIdentificationSequence").ReferencedSegmentNumber) for frame in frames]
         geometry, slices = _grid(path, frames, (rows, columns))
@@ -87,21 +90,6 @@ def read_segmentation(path: Path, *, max_voxels: int) -> Volume:
     if min(segments) < 1 or max(segments) > np.iinfo(np.uint16).max:
         raise InputError(f"{path}: has segments of the numbers {min(segments)} to {max(segments)}, not from 1 to 65535")
     return Volume(_label_map(path, pixels, segments, slices, geometry), geometry)
-
-
-def _frames(path: Path, dataset: Dataset) -> list[Dataset]:
-    """What is said of each frame: its own functional groups, and those that all share."""
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    own = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    if not own:
-        raise InputError(f"{path}: is a DICOM segmentation that does not say where its frames lie")
-    frames = []
-    for groups in own:
-        frame = Dataset()
-        frame.update(shared[0])
-        frame.update(groups)
-        frames.append(frame)
-    return frames
 
 
 def _item(frame: Dataset, sequence: str) -> Dataset:

@@ -30,6 +30,11 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: For another shape or dtype, an empty or too large image, NaN, infinity or values above 1e37.
     """
+    return normalize(image)[0]
+
+
+def normalize(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `to_rgb` returns, and (H, W) in Hounsfield units where the image is CT, which may share its memory."""
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -45,12 +50,13 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         raise InputError("the image holds NaN or infinity")
     if array.dtype.kind == "f" and np.abs(array).max() > MAX_VALUE:
         raise InputError(f"the image holds values above {MAX_VALUE:g}")
-    grey = grey_of(array)
-    array = array if grey is None else grey
+    if array.ndim == 3 and (array == array[..., :1]).all():
+        array = array[..., 0]
     if array.ndim == 3 and array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255.0)
+        return array.astype(np.float32) / np.float32(255.0), None
     values = array.astype(np.float32)
-    if is_hounsfield(array):
+    ct = is_hounsfield(array)
+    if ct:
         values = SOFT_TISSUE.stretch(array)
     elif not (array.ndim == 3 and array.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1):
         least = array.min()
@@ -65,11 +71,4 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
         values = np.clip((values - np.float32(low)) / span, 0.0, 1.0)
     if values.ndim == 2:
         values = np.repeat(values[..., None], 3, axis=2)
-    return np.ascontiguousarray(values, np.float32)
-
-
-def grey_of(image: np.ndarray) -> np.ndarray | None:
-    """(H, W) of an image (H, W), (H, W, 1) or (H, W, 3) that is grey; None of a coloured one."""
-    if image.ndim == 2:
-        return image
-    return image[..., 0] if (image == image[..., :1]).all() else None
+    return np.ascontiguousarray(values, np.float32), array if ct else None

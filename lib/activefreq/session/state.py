@@ -10,8 +10,8 @@ import numpy as np
 from activefreq.clicks import Click
 from activefreq.errors import InputError
 from activefreq.session.cache import ENTRY_BYTES
-from activefreq.session.hounsfield import SOFT_TISSUE, is_hounsfield, window_at
-from activefreq.session.intensity import grey_of, to_rgb
+from activefreq.session.hounsfield import SOFT_TISSUE, window_at
+from activefreq.session.intensity import normalize
 
 THRESHOLD = 0.5
 """Foreground is where the probability is above this."""
@@ -73,14 +73,8 @@ def _value_at(values: np.ndarray, click: Click) -> float:
 
 def prepare_image(image: np.ndarray) -> PreparedImage:
     """Checks and normalizes an image, see `intensity.to_rgb`. Raises `InputError`."""
-    return PreparedImage(read_only(to_rgb(image)), _hounsfield_of(np.asarray(image)))
-
-
-def _hounsfield_of(image: np.ndarray) -> np.ndarray | None:
-    if image.dtype.kind not in "if":
-        return None
-    grey = grey_of(image)
-    return read_only(grey.copy()) if grey is not None and is_hounsfield(grey) else None
+    rgb, hounsfield = normalize(image)
+    return PreparedImage(read_only(rgb), None if hounsfield is None else read_only(hounsfield.copy()))
 
 
 @dataclass(frozen=True, eq=False)
