@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
@@ -79,6 +81,22 @@ def test_a_body_that_is_no_json_is_refused_and_not_told_again(body: str) -> None
     answer = TestClient(server, base_url="http://localhost", raise_server_exceptions=False).post(
         "/activelearning/first", content=body, headers={"content-type": "application/json"}
     )
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("body", ["NaN", "[1, Infinity]"])
+def test_it_is_refused_so_where_routes_are_made_while_the_server_starts(body: str) -> None:
+    """As MONAI Label makes them."""
+
+    @contextlib.asynccontextmanager
+    async def start(server: FastAPI) -> AsyncIterator[None]:
+        serve_routes(server, door=Door(upload_bytes=1), dicomweb=False)
+        yield
+
+    server = FastAPI(lifespan=start)
+    with TestClient(server, base_url="http://localhost", raise_server_exceptions=False) as client:
+        answer = client.post("/activelearning/first", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 422, answer.text
     assert answer.json()["detail"]
 

@@ -90,14 +90,12 @@ def serve_routes(server: FastAPI, *, door: Door, dicomweb: bool) -> None:
     if dicomweb:
         passing = guarded_route(replace(door, other_bytes=door.upload_bytes))
         own += [_like(route, passed_on(route.endpoint), passing, prefix) for route in _routes(proxy.router)]
-    server.add_exception_handler(RequestValidationError, _refused)
     kept = [route for route in server.router.routes if isinstance(route, (Route, Mount)) and route.path in OWN_ROUTES]
     server.router.routes[:] = [*kept, *own]
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+def _refused(error: RequestValidationError) -> Response:
     """422 without what was sent, which may be nothing that JSON has."""
-    assert isinstance(error, RequestValidationError)
     problems = [{key: one[key] for key in ("loc", "msg", "type") if key in one} for one in error.errors()]
     return JSONResponse({"detail": jsonable_encoder(problems, custom_encoder={str: _printable})}, status_code=422)
 
@@ -118,7 +116,11 @@ def guarded_route(door: Door) -> type[APIRoute]:
                 with http_errors():
                     door.check(request, takes_files=takes_files)
                     remember_browser(request)
-                    return await handle(request)
+                    # Not as a handler of the server's: its start, at which routes are made, is too late for one.
+                    try:
+                        return await handle(request)
+                    except RequestValidationError as error:
+                        return _refused(error)
 
             return guarded
 
