@@ -11,6 +11,7 @@ from trainees import Picture, blob_pictures, quick_config
 from activefreq.clicks import Click
 from activefreq.models.config import SessionConfig
 from activefreq.models.inference import is_prepared
+from activefreq.session.automatic import automatic_answer
 from activefreq.session.segmenter import InteractiveSegmenter
 from activefreq.session.state import SessionState, prepare_image
 from activefreq.session.step import coarse_question, step
@@ -18,6 +19,7 @@ from activefreq.training import objective
 from activefreq.training.augmentation import AugmentationConfig
 from activefreq.training.batches import Mixture, make_batch
 from activefreq.training.clicking import ClickSamplingConfig
+from activefreq.training.config import LossConfig
 from activefreq.training.modes import evaluating
 from activefreq.training.objective import Exercise, covered, make_exercise
 from activefreq.training.rehearsal import Rehearsal, begin, go_on
@@ -137,6 +139,31 @@ def test_a_first_click_is_learned_from_as_it_is_first_seen_or_as_it_is_looked_at
 def test_there_is_nothing_to_look_at_again_where_the_session_would_not():
     (first, _), (second, _) = _first_clicks(0.0, 999.0), _first_clicks(1.0, 999.0)
     torch.testing.assert_close(first, second)
+
+
+def test_without_a_click_it_learns_what_the_automatic_answer_is_asked():
+    config = quick_config(
+        rounds=(1.0,),
+        closer_share=0.0,
+        unprompted_share=1.0,
+        losses=LossConfig(click=4.0),
+        augmentation=AugmentationConfig(whole_share=1.0),
+    )
+    model = initial_model(config)
+    batch = make_batch(Mixture([blob_pictures(4)]), config, 4)
+    exercise = make_exercise(model, batch, config, torch.device("cpu"))
+    asked = []
+    model.coarse = lambda rgb, prompt: asked.append((rgb, prompt)) or type(model).coarse(model, rgb, prompt)
+    with evaluating(model):
+        for view in batch.views:
+            automatic_answer(model, prepare_image(view.image))
+    torch.testing.assert_close(exercise.images, torch.cat([rgb for rgb, _ in asked]))
+    assert torch.equal(exercise.prompt, torch.cat([prompt for _, prompt in asked]))
+    assert not exercise.prompt.any()
+    assert not exercise.disks.any()
+    # No pixel counts more than others where nothing was clicked on.
+    assert not exercise.emphasis.any()
+    assert torch.equal(exercise.targets, torch.cat([covered(view.target, 64) for view in batch.views]))
 
 
 def test_the_target_crops_grow_with_the_setting():

@@ -1,7 +1,8 @@
 """What the model says of an image before anyone clicks.
 
-A network that was trained with clicks alone is out of its depth without one. How good its answer is depends on
-whether the object is the obvious thing in the picture: see docs/experiments.md.
+A network that was trained with clicks alone is out of its depth without one; trainings have `unprompted_share` for
+that. How good its answer is depends on whether the object is the obvious thing in the picture: see
+docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from torch.nn import functional
 
 from activefreq.models.coarse import to_size
 from activefreq.models.interactive import InteractiveModel
-from activefreq.models.prompts import PROMPT_CHANNELS
 from activefreq.session.resampling import resample
 from activefreq.session.state import PreparedImage
+from activefreq.session.step import unprompted_question
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,10 @@ def automatic_answer(model: InteractiveModel, image: PreparedImage) -> Automatic
         model: In evaluation mode, on any device.
         image: Of any size.
     """
-    side = model.config.input_size
     device = next(model.parameters()).device
     with torch.inference_mode():
-        rgb = torch.from_numpy(np.array(image.rgb)).permute(2, 0, 1)[None]
-        rgb = resample(rgb, (side, side)).contiguous().to(device)
-        output = model.coarse(rgb, torch.zeros(1, PROMPT_CHANNELS, side, side, device=device))
+        question = unprompted_question(image, model.config)
+        output = model.coarse(question.rgb.to(device), question.prompt.to(device))
         probability = torch.sigmoid(output.logits.float())
         embedding = embed(output.feature, probability)[0].cpu().numpy()
         resized = resample(probability.cpu(), image.shape)

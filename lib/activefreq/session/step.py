@@ -19,6 +19,7 @@ import torch
 from activefreq.clicks import Click, check_clicks, click_disks
 from activefreq.models.config import ModelConfig, SessionConfig
 from activefreq.models.interactive import InteractiveModel
+from activefreq.models.prompts import PROMPT_CHANNELS
 from activefreq.session.boxes import Box, changed_component, focus_box, target_box
 from activefreq.session.mirrors import ask_coarse, ask_refiner
 from activefreq.session.resampling import resample
@@ -92,6 +93,13 @@ def coarse_question(
     previous = _crop(state.probability[..., None], crop, side)
     prompt = torch.cat([previous, _disks(clicks, crop, side, shape.disk_radius)], dim=1)
     return CoarseQuestion(crop, _crop(image.seen(clicks), crop, side), prompt)
+
+
+def unprompted_question(image: PreparedImage, shape: ModelConfig) -> CoarseQuestion:
+    """The whole image without a click or an answer so far."""
+    crop = Box(0, 0, *image.shape)
+    side = shape.input_size
+    return CoarseQuestion(crop, _crop(image.rgb, crop, side), torch.zeros(1, PROMPT_CHANNELS, side, side))
 
 
 def refine_question(

@@ -128,6 +128,8 @@ class TrainingConfig:
         target_expansion: Range of a session's setting of that name; a checkpoint should not depend on it.
         closer_share: Share of the batches of first clicks in which the second look at an answer is learned from, where
             the session takes one; in the others it is the first.
+        unprompted_share: Share of the other batches of first clicks in which the answer to no click at all is learned
+            from.
         validate_every: Steps between validations through the session; 0 for only at the end.
         validation_images: At most so many images of the validation part, spread evenly.
         validation_clicks: Clicks of a validation.
@@ -154,6 +156,7 @@ class TrainingConfig:
     rounds: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
     target_expansion: tuple[float, float] = (1.2, 2.4)
     closer_share: float = 0.4
+    unprompted_share: float = 0.0
     validate_every: int = 500
     validation_images: int = 100
     validation_clicks: int = 5
@@ -171,7 +174,8 @@ class TrainingConfig:
         sums = bool(self.rounds) and min(self.rounds) >= 0 and abs(sum(self.rounds) - 1) < 1e-6
         _require(sums, "rounds", "probabilities that sum to 1", self.rounds)
         low, high = self.target_expansion
-        _require(0 <= self.closer_share <= 1, "closer_share", "from 0 to 1", self.closer_share)
+        for name in ("closer_share", "unprompted_share"):
+            _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
         _require(1 <= low <= high, "target_expansion", "a range of numbers of at least 1", self.target_expansion)
         for name in ("validate_every", "save_every", "workers"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))

@@ -21,7 +21,7 @@ from activefreq.models.inference import prepare_for_inference
 from activefreq.models.interactive import InteractiveModel
 from activefreq.session.resampling import resample
 from activefreq.session.state import THRESHOLD, PreparedImage, read_only
-from activefreq.session.step import batched, coarse_question, place_in, refine_question
+from activefreq.session.step import batched, coarse_question, place_in, refine_question, unprompted_question
 from activefreq.training.batches import Batch
 from activefreq.training.config import LossConfig, TrainingConfig
 from activefreq.training.focus import training_focus
@@ -42,7 +42,8 @@ class Exercise(NamedTuple):
         fractions: (B, 4), the focus boxes (y0, x0, y1, x1) as fractions of the target crops.
         targets: (B, 1, S, S).
         focus_targets: (B, 1, R, R).
-        places: (B, 2), where the last clicks lie in the target crops: (y, x), pixel centres at whole numbers.
+        places: (B, 2), where the last clicks lie in the target crops, or the first ones would if nothing was clicked
+            on: (y, x), pixel centres at whole numbers.
         focus_places: (B, 2), in the focus crops.
         emphasis: (B,), the further weight of the pixels at the last clicks.
     """
@@ -97,7 +98,7 @@ def make_exercise(
     device: torch.device,
     session: SessionConfig = SessionConfig(),
 ) -> Exercise:
-    """Plays sessions on the views, without gradient, and asks for the answer to the last click of each.
+    """Plays sessions on the views, without gradient, and asks for the answer to the last click of each, or to none.
 
     Args:
         model: In any mode; neither the mode nor its normalization statistics change.
@@ -111,6 +112,7 @@ def make_exercise(
     # Mirror images would make rehearsals slow, and teach nothing that flipped views do not.
     session = dataclasses.replace(session, target_expansion=float(common.uniform(*config.target_expansion)), mirrors=1)
     closer = rounds == 0 and common.random() < config.closer_share
+    unprompted = rounds == 0 and not closer and common.random() < config.unprompted_share
     rehearsals = [
         begin(
             PreparedImage(read_only(view.image)),
@@ -128,19 +130,25 @@ def make_exercise(
             rehearsals = look_closer(answering, rehearsals, session)
 
     shape = network.config
-    questions = [coarse_question(one.image, one.state, one.click, shape, session) for one in rehearsals]
+    questions = [
+        unprompted_question(one.image, shape)
+        if unprompted
+        else coarse_question(one.image, one.state, one.click, shape, session)
+        for one in rehearsals
+    ]
     details, targets, focus_targets, places, focus_places = [], [], [], [], []
     for one, question, rng in zip(rehearsals, questions, generators, strict=True):
         crop = question.crop
         seen = one.truth[crop.slices]
         inside = Click(one.click.y - crop.top, one.click.x - crop.left, one.click.positive)
         focus = training_focus(seen, inside, rng).moved(crop.top, crop.left)
-        details.append(refine_question(one.image, (*one.state.clicks, one.click), focus, crop, shape))
+        clicks = () if unprompted else (*one.state.clicks, one.click)
+        details.append(refine_question(one.image, clicks, focus, crop, shape))
         targets.append(covered(seen, shape.input_size))
         focus_targets.append(covered(one.truth[focus.slices], shape.refine_size))
         places.append(place_in(one.click, crop, shape.input_size))
         focus_places.append(place_in(one.click, focus, shape.refine_size))
-    emphasis = config.losses.click if rounds >= config.losses.click_after else 0.0
+    emphasis = config.losses.click if rounds >= config.losses.click_after and not unprompted else 0.0
     return Exercise(
         batched([question.rgb for question in questions], device),
         batched([question.prompt for question in questions], device),
