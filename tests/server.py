@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -30,6 +31,15 @@ class Server:
 
     def tail(self) -> str:
         return self.output.read_text(errors="replace")[-4000:]
+
+    def tasks(self, method: str) -> list[dict[str, Any]]:
+        """All trainings ("train") or scorings ("scoring") that were begun since the start, those that ended too."""
+        answer = requests.get(f"{self.url}/{method}/", params={"all": True}, timeout=60)
+        if answer.status_code == 404:
+            return []
+        answer.raise_for_status()
+        tasks: list[dict[str, Any]] = answer.json()
+        return tasks
 
 
 def free_port() -> int:
