@@ -40,6 +40,11 @@ def write_good_images(folder: Path) -> None:
     sitk.WriteImage(scan, str(folder / "good_volume.nrrd"))
     turned = sitk.PermuteAxes(scan, [2, 0, 1])
     sitk.WriteImage(sitk.Flip(turned, [True, False, False]), str(folder / "good_sagittal.nii.gz"))
+    masked = sitk.GetArrayFromImage(scan).astype(np.float32)
+    masked[masked < np.percentile(masked, 20)] = np.nan
+    masked = sitk.GetImageFromArray(masked)
+    masked.CopyInformation(scan)
+    sitk.WriteImage(masked, str(folder / "good_masked.nrrd"))
     series = dicom_series(read_volume(folder / "good_volume.nrrd"), name="scan")
     series.slices[4].save_as(folder / "good_slice.dcm", write_like_original=False)
 
@@ -58,8 +63,8 @@ def write_bad_images(folder: Path) -> None:
     four = np.zeros((8, 8, 4, 3), np.int16)
     nibabel.save(nibabel.Nifti1Image(four, np.eye(4)), folder / "bad_four.nii.gz")
     Image.new("1", (12000, 12000)).save(folder / "bad_huge.png")
-    infinite = np.full((8, 8, 4), np.nan, np.float32)
-    nibabel.save(nibabel.Nifti1Image(infinite, np.eye(4)), folder / "bad_nan.nii.gz")
+    nothing = np.full((8, 8, 4), np.nan, np.float32)
+    nibabel.save(nibabel.Nifti1Image(nothing, np.eye(4)), folder / "bad_nan.nii.gz")
     whole = dermoscopy_like((72, 96)).image
     Image.fromarray(whole).save(folder / "bad_cut.png")
     data = (folder / "bad_cut.png").read_bytes()

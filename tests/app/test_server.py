@@ -314,7 +314,7 @@ def test_a_bad_request_is_told_what_is_wrong(server: Server, params: Any, messag
         ("bad_text", "bad_text.jpg: is no picture"),
         ("bad_four", "bad_four.nii.gz: has 4 dimensions (8 x 8 x 4 x 3), but 3 are needed"),
         ("bad_huge", "bad_huge.png: slices of 12000 x 12000 pixels are more than 64000000 pixels"),
-        ("bad_nan", "bad_nan.nii.gz: holds NaN or infinite values"),
+        ("bad_nan", "bad_nan.nii.gz: holds no values but NaN or infinite ones"),
         ("bad_cut", "bad_cut.png: cannot be decoded"),
     ],
 )

@@ -201,7 +201,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path):
         with pytest.raises(InputError, match=name):
             read_image(tmp_path / name)
     tifffile.imwrite(tmp_path / "nan.tif", np.full((3, 4), np.nan, np.float32))
-    with pytest.raises(InputError, match=r"nan\.tif: holds NaN"):
+    with pytest.raises(InputError, match=r"nan\.tif: holds no values but NaN"):
         read_image(tmp_path / "nan.tif")
 
 

@@ -144,14 +144,33 @@ def test_a_picture_is_one_slice_with_the_spacing_that_itk_sees(tmp_path):
     [
         (np.zeros((3, 4, 5, 2), np.uint8), "has 4 dimensions"),
         (np.zeros((3, 4, 5), np.complex64), "complex"),
-        (np.full((3, 4, 5), np.nan, np.float32), "NaN or infinite"),
-        (np.full((3, 4, 5), np.inf, np.float32), "NaN or infinite"),
+        (np.full((3, 4, 5), np.nan, np.float32), "no values but NaN or infinite"),
+        (np.full((3, 4, 5), np.inf, np.float32), "no values but NaN or infinite"),
     ],
 )
 def test_unusable_voxels(tmp_path, array, reason):
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
     with pytest.raises(InputError, match=rf"a\.nii\.gz: .*{reason}"):
         read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.tif"])
+def test_what_has_no_value_in_an_image_is_dark_and_in_a_label_refused(tmp_path, name):
+    rng = np.random.default_rng(0)
+    brain = rng.normal(1000.0, 50.0, (1, 40, 50)).astype(np.float32)
+    stored = brain.copy()
+    stored[:, :, :10] = np.nan
+    stored[0, 0, 20:22] = -np.inf, np.inf
+    sitk.WriteImage(sitk.GetImageFromArray(stored[0] if name == "a.tif" else stored), str(tmp_path / name))
+    there = stored[np.isfinite(stored)]
+    expected = stored.copy()
+    expected[:, :, :10] = np.percentile(there, 1.0)
+    expected[0, 0, 20:22] = there.min(), there.max()
+    read = read_volume(tmp_path / name).array
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, expected)
+    with pytest.raises(InputError, match=rf"{name}: is no label map, it holds NaN or infinite values"):
+        read_label_volume(tmp_path / name)
 
 
 def test_unusable_files(tmp_path):

@@ -90,6 +90,15 @@ def test_views_and_foreign_byte_order_are_accepted() -> None:
     np.testing.assert_array_equal(to_rgb(GRAY.astype(">u2")), to_rgb(GRAY.astype(np.uint16)))
 
 
+def test_what_has_no_value_is_black_and_takes_no_contrast() -> None:
+    known = np.linspace(1000.0, 1100.0, 60 * 40).reshape(60, 40)
+    image = np.full((60, 80), np.nan)
+    image[:, 40:] = known
+    rgb = to_rgb(image)
+    assert rgb[:, :40].max() < 0.02
+    np.testing.assert_allclose(rgb[:, 40:], to_rgb(known), atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
@@ -102,8 +111,8 @@ def test_views_and_foreign_byte_order_are_accepted() -> None:
         (np.array([["a"]]), "numbers"),
         (np.array([[None]]), "numbers"),
         (np.zeros((4, 4), complex), "complex"),
-        (np.array([[0.0, np.nan]]), "NaN"),
-        (np.array([[0.0, -np.inf]]), "infinity"),
+        (np.array([[np.nan, np.nan]]), "the image holds no values but NaN"),
+        (np.array([[np.inf, -np.inf]]), "infinite"),
         (np.array([[0.0, 1e300]]), "above 1e\\+37"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from activefreq.errors import InputError
+from activefreq.files.gaps import filled
 
 _NEARLY = 1e-3
 """How far a label may be from a whole number."""
@@ -42,13 +43,26 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def finite(path: Path, array: np.ndarray) -> np.ndarray:
-    """Returns the array; raises `InputError` if it has no values, or one that is NaN or infinite."""
+def image_values(path: Path, array: np.ndarray) -> np.ndarray:
+    """Returns what is shown of an image (`gaps.filled`); raises `InputError` if it has no pixels or no finite value."""
+    _any_pixels(path, array)
+    try:
+        return filled(array)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def label_values(path: Path, array: np.ndarray) -> np.ndarray:
+    """Returns the array; raises `InputError` if it has no pixels, or a value that is NaN or infinite."""
+    _any_pixels(path, array)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{path}: is no label map, it holds NaN or infinite values")
+    return array
+
+
+def _any_pixels(path: Path, array: np.ndarray) -> None:
     if array.size == 0:
         raise InputError(f"{path}: holds no pixels (its shape is {array.shape})")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{path}: holds NaN or infinite values")
-    return array
 
 
 def grey_labels(path: Path, labels: np.ndarray) -> np.ndarray:

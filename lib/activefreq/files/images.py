@@ -21,7 +21,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Pixels come as they are stored: an EXIF orientation is not applied (see `activefreq.files.raster`).
     Palettes and CMYK become RGB, an alpha channel is dropped, black and white becomes 0 and 255. DICOM's
-    rescaling is applied, MONOCHROME1 is inverted.
+    rescaling is applied, MONOCHROME1 is inverted, pixels without a value are filled (see `activefreq.files.gaps`).
 
     Args:
         path: The file.
@@ -32,7 +32,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         InputError: The file is missing, damaged, empty, larger than `max_pixels`, holds several frames or
-            slices, or NaN; the message names the file and the reason.
+            slices, or no finite value; the message names the file and the reason.
     """
     if is_raster(path):
         return read_raster(path, max_pixels=max_pixels)

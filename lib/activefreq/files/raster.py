@@ -17,7 +17,15 @@ import SimpleITK as sitk
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from activefreq.errors import InputError
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, utf8_path
+from activefreq.files.checks import (
+    existing_file,
+    grey_labels,
+    image_values,
+    integer_labels,
+    label_values,
+    last_line,
+    utf8_path,
+)
 
 RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 _READERS = {
@@ -57,6 +65,11 @@ def read_raster(path: str | os.PathLike[str], *, max_pixels: int) -> np.ndarray:
         InputError: The file cannot be used; the message says why.
     """
     path = existing_file(path)
+    return image_values(path, _read(path, max_pixels))
+
+
+def _read(path: Path, max_pixels: int) -> np.ndarray:
+    """The pixels as `read_raster` returns them, whatever their values are."""
     with _open(path, max_pixels) as picture:
         if _is_deep_grey_with_alpha(picture):
             return _decode_deep_grey(path, picture)
@@ -66,7 +79,7 @@ def read_raster(path: str | os.PathLike[str], *, max_pixels: int) -> np.ndarray:
             return _decode(path, picture, "RGB")
         if picture.mode in _TO_GREY:
             return _decode(path, picture, "L")
-        return finite(path, _as_tagged(path, picture, _decode(path, picture)))
+        return _as_tagged(path, picture, _decode(path, picture))
 
 
 def read_raster_labels(path: str | os.PathLike[str], *, max_pixels: int) -> np.ndarray:
@@ -93,7 +106,7 @@ def read_raster_labels(path: str | os.PathLike[str], *, max_pixels: int) -> np.n
         if picture.format in {"JPEG", "MPO"}:
             grey = _decode(path, picture, "L")
             return np.where((grey > grey.max() / 2) & (grey.max() >= _FAINTEST), 255, 0).astype(np.uint8)
-    labels = read_raster(path, max_pixels=max_pixels)
+    labels = label_values(path, _read(path, max_pixels))
     return integer_labels(path, labels if labels.ndim == 2 else grey_labels(path, labels))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,16 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from activefreq.errors import InputError
-from activefreq.files.checks import existing_file, finite, grey_labels, integer_labels, last_line, listed, utf8_path
+from activefreq.files.checks import (
+    existing_file,
+    grey_labels,
+    image_values,
+    integer_labels,
+    label_values,
+    last_line,
+    listed,
+    utf8_path,
+)
 from activefreq.files.formats import DICOM, NIFTI, is_dicom, is_nifti, may_be_slice, volume_reader
 from activefreq.files.frames import FrameStack, stack_frames
 from activefreq.files.grids import Geometry, Volume
@@ -40,8 +49,9 @@ _FLAT = 1e-3
 def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Reads a volume: NIfTI, NRRD, MetaImage, a DICOM file or folder of a series, or a picture as one slice.
 
-    DICOM's rescaling is applied, MONOCHROME1 is inverted, an alpha channel is dropped. A 2D image becomes a
-    volume of one slice. The geometry of a picture is what ITK gives it (a 72 dpi JPEG has 0.3528 mm pixels).
+    DICOM's rescaling is applied, MONOCHROME1 is inverted, an alpha channel is dropped, voxels without a value are
+    filled (see `activefreq.files.gaps`). A 2D image becomes a volume of one slice. The geometry of a picture is what
+    ITK gives it (a 72 dpi JPEG has 0.3528 mm pixels).
 
     Args:
         path: File or folder.
@@ -50,17 +60,17 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, max_
 
     Raises:
         InputError: The file is missing, damaged, empty, larger than `max_voxels`, 4D, sheared, complex, in
-            another format, holds NaN or infinite values, or names a file that it may not (see
+            another format, holds no finite value, or names a file that it may not (see
             `activefreq.files.headers`); the folder holds no DICOM series, or several and none is named.
     """
     path = Path(path)
     if path.is_dir():
-        return _read_files(path, series_files(path, series), max_voxels)
+        return _read_files(path, series_files(path, series), max_voxels, image_values)
     existing_file(path)
     if is_raster(path):
         array = read_raster(path, max_pixels=max_voxels)[None]
         return Volume(array, _raster_geometry(path, array.shape[1], array.shape[2]))
-    return _read_files(path, [str(path)], max_voxels)
+    return _read_files(path, [str(path)], max_voxels, image_values)
 
 
 def read_label_volume(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS) -> Volume:
@@ -77,7 +87,7 @@ def read_label_volume(path: str | os.PathLike[str], *, max_voxels: int = MAX_VOX
         if len(files) > 1:
             raise InputError(f"{path}: holds {len(files)} DICOM segmentations, but one is needed")
         return read_segmentation(Path(files[0]), max_voxels=max_voxels)
-    volume = _read_files(path, files, max_voxels)
+    volume = _read_files(path, files, max_voxels, label_values)
     labels = volume.array if volume.array.ndim == 3 else grey_labels(path, volume.array)
     return Volume(integer_labels(path, labels), volume.geometry)
 
@@ -156,13 +166,16 @@ def _refuse_segmentation(path: Path, file: str) -> None:
         raise InputError(f"{path}: is a DICOM segmentation, which is a label and no image")
 
 
-def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
+def _read_files(
+    path: Path, files: Sequence[str], max_voxels: int, checked: Callable[[Path, np.ndarray], np.ndarray]
+) -> Volume:
+    """Reads files of one volume; `checked` returns its voxels as they are used, or raises `InputError`."""
     _refuse_segmentation(path, files[0])
     # A folder's files may have any names, and were found by what is in them.
     reader = DICOM if path.is_dir() else volume_reader(path)
     header = _read_header(path, files[0], reader, len(files), max_voxels)
     if reader == NIFTI:
-        return Volume(finite(path, _nifti_voxels(path)), _header_geometry(path, header))
+        return Volume(checked(path, _nifti_voxels(path)), _header_geometry(path, header))
     if len(files) > 1 and _has_depth(header):
         # ITK would answer in four dimensions.
         raise InputError(f"{path}: has {len(files)} files of several frames each, but one of these is a volume")
@@ -170,7 +183,7 @@ def _read_files(path: Path, files: Sequence[str], max_voxels: int) -> Volume:
         image = _read_series(path, files) if len(files) > 1 else _read_image(files[0], reader)
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({last_line(error)})") from error
-    array = finite(path, sitk.GetArrayFromImage(image))
+    array = checked(path, sitk.GetArrayFromImage(image))
     if image.GetNumberOfComponentsPerPixel() > 1:
         array = array[..., :3]
     if image.GetDimension() == 2:

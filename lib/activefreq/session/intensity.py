@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from activefreq.errors import InputError
+from activefreq.files.gaps import filled
 from activefreq.files.images import MAX_PIXELS
 from activefreq.session.hounsfield import SOFT_TISSUE, is_hounsfield
 
@@ -22,13 +23,14 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     tissue, see `session.hounsfield`.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3); bool, integer or float.
+        image: (H, W), (H, W, 1) or (H, W, 3); bool, integer or float. Pixels without a value are filled, see
+            `activefreq.files.gaps`.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
 
     Raises:
-        InputError: For another shape or dtype, an empty or too large image, NaN, infinity or values above 1e37.
+        InputError: For another shape or dtype, an empty or too large image, no finite value, or values above 1e37.
     """
     return normalize(image)[0]
 
@@ -46,8 +48,10 @@ def normalize(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(f"the image of {array.shape[0]} x {array.shape[1]} pixels is larger than {MAX_PIXELS} pixels")
     if array.dtype.kind not in "buif":
         raise InputError(f"an image must hold numbers, not {array.dtype}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError("the image holds NaN or infinity")
+    try:
+        array = filled(array)
+    except InputError as error:
+        raise InputError(f"the image {error}") from error
     if array.dtype.kind == "f" and np.abs(array).max() > MAX_VALUE:
         raise InputError(f"the image holds values above {MAX_VALUE:g}")
     if array.ndim == 3 and (array == array[..., :1]).all():
