@@ -96,15 +96,16 @@ class SlicerPlugin:
         self.mask |= answer == self.info["models"][CLICK_MODEL]["labels"][self._label]
         return facts
 
-    def run_automatic_segmentation(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """What "auto-run on next sample" does: the first segmentation model, without points; its label map.
+    def run_automatic_segmentation(self, model: str | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Runs a segmentation model without points; its label map. "Auto-run on next sample" runs the first one.
 
         What is in the map becomes segments, called by the answer's `label_names`.
         """
-        models = self.info["models"]
-        name = next(name for name, model in models.items() if model["type"] == "segmentation")
-        labels, facts = self._infer(name, {})
-        self.others |= {segment: labels == value for segment, value in facts["label_names"].items()}
+        offered = [name for name, described in self.info["models"].items() if described["type"] == "segmentation"]
+        labels, facts = self._infer(model or offered[0], {})
+        segments = {segment: labels == value for segment, value in facts["label_names"].items()}
+        self.mask = segments.pop(self._label, self.mask)
+        self.others |= segments
         return labels, facts
 
     def submit(self) -> Path:

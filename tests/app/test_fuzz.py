@@ -100,7 +100,8 @@ def test_clicks_of_every_kind(worn_server: Server, image: str, params: str, outp
 @bounded
 @given(params=params)
 def test_suggestions_for_requests_of_every_kind(worn_server: Server, params: str) -> None:
-    ask(worn_server, "POST", "/infer/activefreq_regions?image=volume", files={"params": (None, params)})
+    for task in ("activefreq_regions", "activefreq_auto"):
+        ask(worn_server, "POST", f"/infer/{task}?image=volume", files={"params": (None, params)})
 
 
 bodies = st.fixed_dictionaries(

@@ -93,5 +93,5 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 
 def test_a_task_that_is_not_served_is_named(server: Server) -> None:
-    with pytest.raises(ServerError, match="serves activefreq, activefreq_regions, but not other"):
+    with pytest.raises(ServerError, match="serves activefreq, activefreq_auto, activefreq_regions, but not other"):
         RemoteBackend(url=server.url, model="other").describe()

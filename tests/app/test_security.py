@@ -52,6 +52,7 @@ def test_nothing_outside_the_studies_is_read(worn_server: Server, secret: Path, 
     image = {"absolute": str(secret), "relative": "../secret.png", "bare": "../secret"}[kind]
     reading = [
         ("POST", f"/infer/activefreq?image={quote(image)}"),
+        ("POST", f"/infer/activefreq_auto?image={quote(image)}"),
         ("POST", f"/infer/activefreq_regions?image={quote(image)}"),
         ("GET", f"/datastore/image?image={quote(image)}"),
         ("GET", f"/datastore/image/info?image={quote(image)}"),

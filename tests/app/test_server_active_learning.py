@@ -70,6 +70,8 @@ def scored(server: Server) -> Server:
 
 def test_tells_the_clients_what_there_is(server: Server) -> None:
     info = requests.get(f"{server.url}/info/", timeout=60).json()
+    assert info["models"]["activefreq_auto"]["type"] == "segmentation"
+    assert info["models"]["activefreq_auto"]["labels"] == info["models"]["activefreq"]["labels"]
     assert info["models"]["activefreq_regions"]["type"] == "segmentation"
     assert info["models"]["activefreq_regions"]["labels"] == {"suggested_add": 1, "suggested_remove": 2}
     assert {"acselect", "acselect_score", "random", "entropy", "foreground_random"} <= set(info["strategies"])
@@ -162,6 +164,17 @@ def test_the_second_task_shows_the_suggestions_of_the_last_clicks(server: Server
     np.testing.assert_array_equal(same, labels)
 
 
+@pytest.mark.parametrize("image", ["good_volume", "good_sagittal", "good_colour", "good_masked", "good_deep"])
+def test_every_slice_is_segmented_without_a_click(server: Server, session: InteractiveSegmenter, image: str) -> None:
+    facts, mask = infer(server, "activefreq_auto", image)
+    (path,) = server.studies.glob(f"{image}.*")
+    slices = read_volume(path).array
+    seen = [automatic_probability(session.model, prepare_image(one)) > 0.5 for one in slices]
+    np.testing.assert_array_equal(mask, seen)
+    assert facts["slices"] == [{"k": k, "pixels": int(one.sum())} for k, one in enumerate(seen) if one.any()]
+    assert facts["label_names"] == {"lesion": 1}
+
+
 def test_without_a_click_the_second_task_answers_what_the_model_sees(
     server: Server, session: InteractiveSegmenter
 ) -> None:
@@ -180,8 +193,9 @@ def test_without_a_click_the_second_task_answers_what_the_model_sees(
 
 def test_images_that_cannot_be_used_are_refused_by_the_second_task(server: Server) -> None:
     for image, status in (("bad_text", 422), ("no_such", 404)):
-        answer = requests.post(f"{server.url}/infer/activefreq_regions", params={"image": image}, timeout=60)
-        assert answer.status_code == status
+        for task in ("activefreq_regions", "activefreq_auto"):
+            answer = requests.post(f"{server.url}/infer/{task}", params={"image": image}, timeout=60)
+            assert answer.status_code == status
 
 
 def test_a_click_at_the_suggested_place_can_be_made(server: Server) -> None:

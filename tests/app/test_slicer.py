@@ -189,15 +189,29 @@ def test_an_own_volume_is_uploaded_segmented_and_kept(
 def test_automatic_segmentation_of_a_new_sample_is_answered_with_a_file(slicer: SlicerPlugin) -> None:
     sample = slicer.next_sample("acselect")
     assert slicer.path.read_bytes() == Path(sample["path"]).read_bytes()
-    labels, facts = slicer.run_automatic_segmentation()
+    labels, facts = slicer.run_automatic_segmentation("activefreq_regions")
     assert labels.shape == slicer.mask.shape
     assert set(facts["label_names"].values()) == set(np.unique(labels)) - {0}
+
+
+def test_what_runs_on_the_next_sample_is_the_structure_itself_and_clicks_correct_it(slicer: SlicerPlugin) -> None:
+    slicer.open_sample("oblique_nii", "oblique_nii.nii.gz")
+    labels, facts = slicer.run_automatic_segmentation()
+    assert slicer.others == {}
+    assert {one["k"]: one["pixels"] for one in facts["slices"]} == {
+        k: int(slice_.sum()) for k, slice_ in enumerate(slicer.mask) if slice_.any()
+    }
+    np.testing.assert_array_equal(slicer.mask, labels > 0)
+    found = slicer.mask.copy()
+    slicer.click((5, 14, 7))
+    np.testing.assert_array_equal(np.delete(slicer.mask, 7, axis=0), np.delete(found, 7, axis=0))
+    assert slicer.mask[7, 14, 5]
 
 
 def test_suggested_regions_are_no_part_of_a_label(slicer: SlicerPlugin, server: Server) -> None:
     slicer.open_sample("axial_nrrd", "axial_nrrd.nrrd")
     slicer.click((5, 14, 7))
-    slicer.run_automatic_segmentation()
+    slicer.run_automatic_segmentation("activefreq_regions")
     # What a network of random weights suggests depends on its seed.
     slicer.others.setdefault("suggested_add", np.roll(slicer.mask, 1, axis=0))
     with pytest.raises(MONAILabelClientException) as caught:

@@ -20,6 +20,7 @@ from activefreq import Click, InteractiveSegmenter
 from activefreq.files.grids import Volume
 from activefreq.files.volumes import read_label_volume, read_volume
 from activefreq.session import prepare_image
+from activefreq.session.automatic import automatic_probability
 from activefreq.session.replay import ClickReplay
 
 pytestmark = pytest.mark.browser
@@ -113,6 +114,29 @@ def test_clicks_are_answered_with_the_masks_of_the_session(
     else:
         expected = first + slice_mask(segmenter, volume, [second])
     assert (expected != first).any()
+    np.testing.assert_array_equal(viewer.label_map(), expected)
+
+
+def test_all_slices_are_segmented_without_a_click_and_one_is_corrected(
+    viewer: Viewer, server: Server, studies: Studies, segmenter: InteractiveSegmenter, tmp_path: Path
+) -> None:
+    series = studies.series["scan-1"]
+    viewer.open(series.study_uid)
+    viewer.connect()
+    volume = served_volume(server, series.series_uid, tmp_path)
+    viewer.open_tab("Auto-Segmentation")
+    answer = viewer.run("Segmentation")
+    assert "/infer/activefreq_auto?" in answer.url
+    network = segmenter.model
+    expected = np.stack([automatic_probability(network, prepare_image(one)) > 0.5 for one in volume.array])
+    assert expected.any()
+    np.testing.assert_array_equal(viewer.label_map(), expected)
+
+    viewer.open_tab("Point Prompts")
+    viewer.choose_structure("lesion")
+    viewer.click_voxel(30, 24, 4)
+    viewer.run()
+    expected[4] = slice_mask(segmenter, volume, [(30, 24, 4)])[4]
     np.testing.assert_array_equal(viewer.label_map(), expected)
 
 

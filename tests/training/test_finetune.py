@@ -17,7 +17,11 @@ from activefreq.data.pairs import Pair
 from activefreq.data.samples import SampleReference, SampleSource
 from activefreq.errors import ActiveFreqError, InputError
 from activefreq.models.checkpoint import Checkpoint, load_checkpoint
+from activefreq.models.config import ModelConfig
 from activefreq.models.interactive import InteractiveModel
+from activefreq.session.state import PreparedImage
+from activefreq.session.step import CoarseQuestion, unprompted_question
+from activefreq.training import objective
 from activefreq.training.finetune import FinetuneConfig, FinetuneProgress, finetune, hold_out
 from activefreq.training.validation import ValidationResult
 
@@ -98,6 +102,22 @@ def test_slices_of_one_volume_are_divided_and_a_single_image_is_validated_on_its
     assert hold_out(references(["a", "a", "a"]), 0.2)[2] == "held-out slices"
     assert hold_out(references(["a"]), 0.2)[2] == "training images"
     assert hold_out(references(["a", "b"]), 0.0)[2] == "training images"
+
+
+def test_the_answer_to_no_click_is_learned_too(
+    studies_folder: Path, tiny_model: InteractiveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CoarseQuestion] = []
+
+    def noted(image: PreparedImage, shape: ModelConfig) -> CoarseQuestion:
+        asked.append(unprompted_question(image, shape))
+        return asked[-1]
+
+    monkeypatch.setattr(objective, "unprompted_question", noted)
+    config = dataclasses.replace(QUICK, epochs=25)
+    result = finetune(Checkpoint(tiny_model), find_samples(studies_folder), config, device="cpu")
+    views = result.steps * config.batch_size
+    assert 0.03 * views < len(asked) < 0.15 * views
 
 
 def test_three_images_are_enough(studies_folder: Path, tiny_model: InteractiveModel, tmp_path: Path) -> None:
