@@ -4,8 +4,8 @@ MONAI Label's endpoints do their work in the server's only loop, so that nobody 
 most of what they do not like with a bare 500. Here the same endpoints run in threads, behind the checks of
 `request_checks`, and what goes wrong is said. Inference has an endpoint of its own, see `inference`.
 
-Not served are those for which this app has nothing (whole-slide images, inference in batches), and those that let
-anybody replace or remove the weights, or restart the app.
+Not served are those for which this app has nothing (whole-slide images), and those that let anybody have all studies
+computed, replace or remove the weights, or restart the app.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class AutomaticSegmentation(InferTask):
                 raise InputError(
                     f"the image has {len(slices)} slices, and at most {MOST_SLICES} are segmented without clicks"
                 )
-            model = self._model.current()
             with self._turn:
+                model = self._model.current()
                 # Not from the cache of slices: a whole volume would drive out those that people click on.
                 mask = np.stack(
                     [automatic_probability(model.segmenter.model, prepare_image(one)) > THRESHOLD for one in slices]
