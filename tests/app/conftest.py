@@ -14,11 +14,14 @@ import torch
 from monailabel.client import MONAILabelClient
 from PIL import Image
 from server import Server, running_server
+from tiny import make_tiny_model
 
 from activefreq import InteractiveSegmenter
 from activefreq.data.sample_studies import dermoscopy_like, mr_like, write_sample_studies
 from activefreq.files.dicom import dicom_series
 from activefreq.files.volumes import read_volume
+from activefreq.models.checkpoint import Checkpoint, save_checkpoint
+from lib.served_model import ServedModel
 
 
 def write_good_images(folder: Path) -> None:
@@ -103,6 +106,14 @@ def worn_server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
         studies, folder, conf=conf, environment={"MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
     ) as running:
         yield running
+
+
+@pytest.fixture
+def served_model(tmp_path: Path) -> ServedModel:
+    """A small network of random weights, as tasks have it."""
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
+    return ServedModel(str(path), device="cpu", cache_bytes=1 << 20)
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 from synthetic import write_volume
-from tiny import make_tiny_model
 
 from activefreq.files.grids import Geometry
 from activefreq.files.volumes import read_volume
-from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
 from lib.images import ImageCache
@@ -20,20 +18,13 @@ from lib.served_model import ServedModel
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> ServedModel:
-    path = tmp_path / "model.pt"
-    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
-    return ServedModel(str(path), device="cpu", cache_bytes=1 << 20)
-
-
-@pytest.fixture
-def task(model: ServedModel) -> AutomaticSegmentation:
-    return AutomaticSegmentation(model, ImageCache(1 << 20), label="lesion")
+def task(served_model: ServedModel) -> AutomaticSegmentation:
+    return AutomaticSegmentation(served_model, ImageCache(1 << 20), label="lesion")
 
 
 @pytest.mark.parametrize("extension", [".nrrd", ".nii.gz"])
 def test_all_slices_are_segmented_on_the_images_grid(
-    task: AutomaticSegmentation, model: ServedModel, tmp_path: Path, extension: str
+    task: AutomaticSegmentation, served_model: ServedModel, tmp_path: Path, extension: str
 ) -> None:
     array = np.random.default_rng(0).normal(size=(7, 24, 30)).astype(np.float32)
     grid = Geometry(array.shape, (0.5, 0.7, 3.0), (4.0, -9.0, 20.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
@@ -42,7 +33,7 @@ def test_all_slices_are_segmented_on_the_images_grid(
     written = read_volume(answer)
     Path(answer).unlink()
     assert answer.endswith(extension)
-    network = model.current().segmenter.model
+    network = served_model.current().segmenter.model
     expected = np.stack([automatic_probability(network, prepare_image(one)) > 0.5 for one in array])
     np.testing.assert_array_equal(written.array, expected)
     assert expected.any()

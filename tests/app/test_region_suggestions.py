@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import write_volume
-from tiny import make_tiny_model
 
 from activefreq.acselect.ranking import spread_slices
 from activefreq.files.grids import Geometry
 from activefreq.files.volumes import read_label_volume
-from activefreq.models.checkpoint import Checkpoint, save_checkpoint
 from activefreq.session.automatic import automatic_probability
 from activefreq.session.state import prepare_image
 from lib.click_memory import ClickMemory
@@ -21,19 +19,12 @@ from lib.served_model import ServedModel
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> ServedModel:
-    path = tmp_path / "model.pt"
-    save_checkpoint(path, Checkpoint(make_tiny_model(seed=1)))
-    return ServedModel(str(path), device="cpu", cache_bytes=1 << 20)
-
-
-@pytest.fixture
-def task(model: ServedModel) -> RegionSuggestions:
-    return RegionSuggestions(model, ImageCache(1 << 20), ClickMemory(1 << 20))
+def task(served_model: ServedModel) -> RegionSuggestions:
+    return RegionSuggestions(served_model, ImageCache(1 << 20), ClickMemory(1 << 20))
 
 
 def test_without_clicks_a_spread_of_slices_is_looked_at(
-    task: RegionSuggestions, model: ServedModel, tmp_path: Path
+    task: RegionSuggestions, served_model: ServedModel, tmp_path: Path
 ) -> None:
     count = 3 * SLICES + 5
     array = np.random.default_rng(0).normal(size=(count, 12, 16)).astype(np.float32)
@@ -45,7 +36,7 @@ def test_without_clicks_a_spread_of_slices_is_looked_at(
     assert (facts["by_clicks"], facts["looked_at"]) == (False, looked)
     assert labels.shape == array.shape
     assert not np.delete(labels, looked, axis=0).any()
-    network = model.current().segmenter.model
+    network = served_model.current().segmenter.model
     for k in looked:
         seen = automatic_probability(network, prepare_image(array[k])) > 0.5
         assert (labels[k] == 1).any() == seen.any()

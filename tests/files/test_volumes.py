@@ -157,8 +157,7 @@ def test_unusable_voxels(tmp_path, array, reason):
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.tif"])
 def test_what_has_no_value_in_an_image_is_dark_and_in_a_label_refused(tmp_path, name):
     rng = np.random.default_rng(0)
-    brain = rng.normal(1000.0, 50.0, (1, 40, 50)).astype(np.float32)
-    stored = brain.copy()
+    stored = rng.normal(1000.0, 50.0, (1, 40, 50)).astype(np.float32)
     stored[:, :, :10] = np.nan
     stored[0, 0, 20:22] = -np.inf, np.inf
     sitk.WriteImage(sitk.GetImageFromArray(stored[0] if name == "a.tif" else stored), str(tmp_path / name))

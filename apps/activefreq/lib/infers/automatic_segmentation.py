@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from activefreq.errors import InputError
 from activefreq.session.automatic import automatic_probability
@@ -18,13 +18,14 @@ from lib.answer_file import write_answer
 from lib.answers import http_errors
 from lib.click_request import ClickRequest
 from lib.images import ImageCache
+from lib.infers.served_task import ServedTask
 from lib.served_model import ServedModel
 
 MOST_SLICES = 1000
 """Of a volume: each is a pass through the network, which nobody can stop."""
 
 
-class AutomaticSegmentation(InferTask):
+class AutomaticSegmentation(ServedTask):
     """Segments all slices without a click, one volume at a time: clicks have to be answered meanwhile.
 
     The first segmentation model of the app, and so the one that *Auto-run on next sample* of Slicer takes.
@@ -37,20 +38,13 @@ class AutomaticSegmentation(InferTask):
 
     def __init__(self, model: ServedModel, images: ImageCache, *, label: str) -> None:
         super().__init__(
-            type=InferType.SEGMENTATION,
+            model,
+            images,
+            kind=InferType.SEGMENTATION,
             labels={label: 1},
-            dimension=2,
             description="ActiveFreq: the object in every slice without a click, to be corrected by clicks",
         )
-        self._model = model
-        self._images = images
         self._turn = threading.Lock()
-
-    def is_valid(self) -> bool:
-        return True
-
-    def get_path(self, validate: bool = True) -> str:
-        return str(self._model.path)
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answers one request.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from activefreq.errors import CheckpointError, InputError
 from activefreq.files.label_resampling import resample_labels
@@ -20,11 +20,12 @@ from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
 from lib.clients import client_of
 from lib.images import ImageCache, LoadedImage
+from lib.infers.served_task import ServedTask
 from lib.served_model import ServedModel
 from lib.suggested import suggest_slice
 
 
-class ClickSegmentation(InferTask):
+class ClickSegmentation(ServedTask):
     """Segments the slices that hold clicks; the others keep what the previous mask had.
 
     The type is DEEPGROW because it is the only one for which both clients offer positive and negative clicks.
@@ -38,18 +39,13 @@ class ClickSegmentation(InferTask):
 
     def __init__(self, model: ServedModel, images: ImageCache, memory: ClickMemory, *, label: str) -> None:
         super().__init__(
-            type=InferType.DEEPGROW,
+            model,
+            images,
+            kind=InferType.DEEPGROW,
             labels={label: 1},
-            dimension=2,
             description="ActiveFreq: click on the object, correct with further clicks",
         )
-        self._model = model
-        self._images = images
         self._memory = memory
-
-    def is_valid(self) -> bool:
-        """Offered even when the checkpoint is broken: then a click says so, where a hidden model would not."""
-        return True
 
     def info(self) -> dict[str, Any]:
         """What `/info/` tells of this task.
@@ -63,9 +59,6 @@ class ClickSegmentation(InferTask):
             version = None
         served = {"model_version": version, "mirrors": self._model.mirrors, "problem": self._model.problem}
         return {**super().info(), **served}
-
-    def get_path(self, validate: bool = True) -> str:
-        return str(self._model.path)
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answers one request.

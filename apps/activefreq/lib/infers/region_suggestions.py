@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from activefreq.acselect.ranking import spread_slices
 from activefreq.session.automatic import automatic_probability
@@ -18,6 +18,7 @@ from lib.click_memory import ClickMemory
 from lib.click_request import ClickRequest
 from lib.clients import client_of
 from lib.images import ImageCache, LoadedImage
+from lib.infers.served_task import ServedTask
 from lib.scoring.acselect import SLICES
 from lib.served_model import LoadedModel, ServedModel
 from lib.suggested import SliceSuggestions, suggest_beginning, suggest_slice
@@ -27,7 +28,7 @@ LABELS = {ADD: 1, REMOVE: 2}
 """Names of their own: a suggestion must never become part of the structure that is segmented."""
 
 
-class RegionSuggestions(InferTask):
+class RegionSuggestions(ServedTask):
     """Suggests regions after the clicks of the request, or else after those that were made last on the image.
 
     Its type makes it appear under automatic segmentation in both clients. Without any click, slices are answered with
@@ -42,20 +43,13 @@ class RegionSuggestions(InferTask):
 
     def __init__(self, model: ServedModel, images: ImageCache, memory: ClickMemory) -> None:
         super().__init__(
-            type=InferType.SEGMENTATION,
+            model,
+            images,
+            kind=InferType.SEGMENTATION,
             labels=LABELS,
-            dimension=2,
             description="ActiveFreq: regions that may be wrong, to be clicked next",
         )
-        self._model = model
-        self._images = images
         self._memory = memory
-
-    def is_valid(self) -> bool:
-        return True
-
-    def get_path(self, validate: bool = True) -> str:
-        return str(self._model.path)
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answers one request.
